@@ -1,0 +1,5 @@
+"""`python -m visionsmith`: the command line, for launchers such as torchrun."""
+
+from visionsmith.cli import main
+
+main()
