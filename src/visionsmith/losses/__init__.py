@@ -1,0 +1,7 @@
+"""Objectives that papers share, as pure functions of features.
+
+| module        | holds                                                              |
+|---------------|--------------------------------------------------------------------|
+| `contrastive` | the symmetric loss of CLIP: in one piece, in blocks, over processes |
+| `gather`      | an all-gather that gradients pass through                           |
+"""
