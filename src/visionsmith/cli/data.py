@@ -1,0 +1,172 @@
+"""`visionsmith data`: record stores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from visionsmith.report.console import show_json, show_values
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Pack data into record stores, look at them, check them.", no_args_is_help=True)
+
+_OPENMOJI = "openmoji"
+_LISTED = 20
+
+Source = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder of pictures with .txt captions, CSV / TSV / JSONL, WebDataset tar(s), or 'openmoji'."
+    ),
+]
+Store = Annotated[Path, typer.Argument(help="Folder of the record store.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
+
+
+@app.command("pack")
+def pack_command(
+    source: Source,
+    store: Store,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store that is there.")] = False,
+    resume: Annotated[bool, typer.Option(help="Go on where an interrupted pack of it ended.")] = True,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first broken sample.")] = False,
+    check: Annotated[bool, typer.Option(help="Decode every picture once, to find the broken ones.")] = True,
+    size: Annotated[int | None, typer.Option(help="Side of OpenMoji's pictures, pixels (64).")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a record store: `visionsmith data pack pictures/ pets.records`."""
+    from visionsmith.data.records import pack
+    from visionsmith.data.sources import pack_source
+    from visionsmith.errors import ConfigError
+
+    progress = not quiet and not as_json
+    if _is_openmoji(source):
+        from visionsmith.data import openmoji
+
+        report = pack(
+            openmoji.samples() if size is None else openmoji.samples(size),
+            store,
+            attributes=openmoji.ATTRIBUTES,
+            overwrite=overwrite,
+            resume=resume,
+            progress=progress,
+            total=openmoji.count(),
+            check=check,
+            strict=strict,
+        )
+    elif size is not None:
+        raise ConfigError("--size is for 'openmoji' only", do="leave it out; pictures are stored as they are")
+    else:
+        report = pack_source(
+            source, store, overwrite=overwrite, resume=resume, strict=strict, check=check, progress=progress
+        )
+    if as_json:
+        skipped = [{"key": key, "reason": reason} for key, reason in report.skipped]
+        show_json(
+            {"path": str(store), "written": report.written, "resumed": report.resumed, "skipped": skipped}
+        )
+        return
+    before = f" ({report.resumed:,} of them by an earlier call)" if report.resumed else ""
+    typer.echo(f"{store}: {report.count:,} records{before}")
+    _list("left out", report.skipped)
+
+
+@app.command("inspect")
+def inspect_command(
+    source: Annotated[Path, typer.Argument(help="A record store, or anything that can be packed.")],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Count records and show formats, sizes, captions, and what is broken or missing."""
+    from visionsmith.data.records import RecordStore, is_store
+    from visionsmith.data.sources import read_samples
+    from visionsmith.data.survey import survey
+
+    progress = not quiet and not as_json
+    about: dict[str, Any] = {}
+    problems: list[tuple[str, str]] = []
+    if is_store(source):
+        store = RecordStore(source)
+        info = store.info()
+        about = {"created": info["created"], "bytes": info["bytes"], "attributes": info["attributes"]}
+        figures = survey(store, total=len(store), progress=progress)
+    elif _is_openmoji(source):
+        from visionsmith.data import openmoji
+
+        about = {"attributes": openmoji.ATTRIBUTES}
+        figures = survey(openmoji.samples(), total=openmoji.count(), progress=progress)
+    else:
+        samples = read_samples(source, on_problem=lambda key, reason: problems.append((key, reason)))
+        figures = survey(samples, progress=progress)
+    unreadable = [{"key": key, "reason": reason} for key, reason in problems]
+    values = {**about, **figures.plain(), "unreadable": unreadable}
+    if as_json:
+        show_json({"path": str(source), **values})
+        return
+    counts = {"broken": len(figures.broken), "unreadable": len(problems)}
+    show_values({**values, **counts}, title=str(source))
+    _list("broken", figures.broken)
+    _list("unreadable", problems)
+
+
+@app.command("verify")
+def verify_command(store: Store, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Compare every byte of a store with what was written; a damaged one ends with exit code 2."""
+    from visionsmith.data.records import verify
+    from visionsmith.errors import DataError
+
+    report = verify(store, progress=not quiet and not as_json)
+    if as_json:
+        damaged = [{"record": record, "reason": reason} for record, reason in report.damaged]
+        values = {"ok": report.ok, "count": report.count, "bytes": report.bytes, "damaged": damaged}
+        show_json({"path": str(store), **values})
+    elif report.ok:
+        typer.echo(f"{store}: {report.count:,} records, {report.bytes:,} bytes, all as they were written")
+    else:
+        _list("damaged", [(str(record), reason) for record, reason in report.damaged])
+    if not report.ok:
+        records = sum(isinstance(record, int) for record, _ in report.damaged)
+        what = (
+            f"{records:,} of {report.count:,} records" if records else f"its files ({report.damaged[0][1]})"
+        )
+        raise DataError(
+            f"damage in {what}", where=store, do="copy it again, or pack it again from its source"
+        )
+
+
+@app.command("unpack")
+def unpack_command(
+    store: Store,
+    folder: Annotated[Path, typer.Argument(help="Where the files go.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Allow a folder that is not empty.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a store's records as files: pictures byte for byte, captions as .txt, and metadata.jsonl."""
+    from visionsmith.data.records import RecordStore, unpack
+
+    count = unpack(RecordStore(store), folder, overwrite, progress=not quiet and not as_json)
+    if as_json:
+        show_json({"path": str(folder), "count": count})
+    else:
+        typer.echo(f"{folder}: {count:,} records")
+
+
+def _is_openmoji(source: Path) -> bool:
+    return str(source) == _OPENMOJI and not source.exists()
+
+
+def _list(what: str, entries: list[tuple[str, str]]) -> None:
+    """Name what went wrong, on the error stream, the first few one by one."""
+    if not entries:
+        return
+    typer.echo(f"{len(entries):,} {what}:", err=True)
+    for key, reason in entries[:_LISTED]:
+        typer.echo(f"  {key}: {reason}", err=True)
+    if len(entries) > _LISTED:
+        typer.echo(f"  and {len(entries) - _LISTED:,} more; --json lists all", err=True)
