@@ -7,6 +7,8 @@ Several processes: launch with `torchrun` or `accelerate launch`; DDP or FSDP2 b
 
 from __future__ import annotations
 
+import atexit
+import gc
 import math
 import signal
 import time
@@ -55,7 +57,11 @@ def fit(task: Task, config: TrainConfig, run: RunFolder, *, progress: bool = Tru
     Raises:
         VisionsmithError: the loss is not finite, the data set is too small, the disk is full, ...
     """
-    return _Loop(task, config, run, show=progress).run_all()
+    loop = _Loop(task, config, run, show=progress)
+    try:
+        return loop.run_all()
+    finally:
+        loop.release()
 
 
 class _Loop:
@@ -100,7 +106,9 @@ class _Loop:
                     self._run_stage(stage, first_step, last_step, latest)
                     latest = None
                 first_step = last_step
-            return self._finish()
+            finished = self._finish()
+        self.accelerator.wait_for_everyone()
+        return finished
 
     def _run_stage(self, stage: StageConfig, first_step: int, last_step: int, latest: Path | None) -> None:
         stepper = Stepper(self.task.objective)
@@ -258,9 +266,21 @@ class _Loop:
                 from visionsmith.image.io import write_image
 
                 write_image(self.folder.path / "samples.png", picture)
-        self.accelerator.wait_for_everyone()
-        self.accelerator.end_training()
         return self.folder.model
+
+    def release(self) -> None:
+        """Close the communication while the interpreter is whole.
+
+        A wrapped or sharded model keeps the threads of the process group alive, also when the group has been destroyed.
+        Threads that are left when Python shuts down may end a finished process with SIGABRT (pytorch/pytorch#179291).
+        """
+        if self.accelerator.num_processes > 1:
+            # Shards belong to the caller, who is gone by then.
+            atexit.register(gc.collect)
+        for name in ("model", "optimizer", "ema"):
+            self.__dict__.pop(name, None)
+        self.accelerator.free_memory()
+        self.accelerator.end_training()
 
     def _must_stop(self) -> bool:
         if self.accelerator.num_processes == 1:
