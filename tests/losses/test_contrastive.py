@@ -1,5 +1,7 @@
 """The contrastive loss against the double loop of its definition, closed forms and torch's cross entropy."""
 
+import atexit
+import gc
 import math
 
 import pytest
@@ -224,6 +226,8 @@ WORLD = 2
 
 def train_share(rank: int, rendezvous: str, folder: str) -> None:
     """One process: its share of the batch through DDP; the outcome is left in a file."""
+    # DistributedDataParallel keeps the threads of the group, which must not outlive the interpreter.
+    atexit.register(gc.collect)
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=WORLD)
     try:
