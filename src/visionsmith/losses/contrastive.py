@@ -23,6 +23,7 @@ from torch.autograd.function import once_differentiable
 
 from visionsmith.errors import ConfigError
 from visionsmith.losses.gather import gather_with_gradient, world_size
+from visionsmith.losses.precision import at_least_float32, full_precision
 
 __all__ = ["ContrastiveOutput", "clamp_logit_scale_", "contrastive_loss", "distributed_contrastive_loss"]
 
@@ -133,7 +134,7 @@ def _prepare(images: Tensor, texts: Tensor, logit_scale: Tensor) -> tuple[Tensor
     assert images.shape == texts.shape, f"features must have one shape, got {shapes}"
     assert len(images) > 0, f"a batch needs at least one pair, got {shapes}"
     assert logit_scale.numel() == 1, f"logit_scale must be a scalar, got {tuple(logit_scale.shape)}"
-    dtype = torch.promote_types(torch.promote_types(images.dtype, texts.dtype), torch.float32)
+    dtype = at_least_float32(images, texts)
     return images.to(dtype), texts.to(dtype), logit_scale.reshape(()).to(dtype).exp()
 
 
@@ -197,7 +198,7 @@ class _OnePass(torch.autograd.Function):
             weights = (block - per_image[rows, None]).exp_().mul_(grad_per_image[rows, None])
             weights += (block - per_text).exp_().mul_(grad_per_text)
             weights.diagonal(ctx.first_pair + rows.start).add_(grad_pair[rows])
-            with _full_precision(weights):
+            with full_precision(weights):
                 pulled = weights @ texts
                 grad_texts += weights.T @ images[rows]
             grad_scale += (pulled * images[rows]).sum()
@@ -211,10 +212,5 @@ def _blocks(rows: int, chunk: int | None) -> list[slice]:
 
 
 def _scores(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
-    with _full_precision(images):
+    with full_precision(images):
         return (images @ texts.T).mul_(scale)
-
-
-def _full_precision(like: Tensor) -> torch.autocast:
-    """Keeps autocast from turning the products of float32 features into bfloat16."""
-    return torch.autocast(like.device.type, enabled=False)
