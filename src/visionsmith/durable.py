@@ -40,8 +40,14 @@ def replace_folder(new: Path, path: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, *, synced: bool = True) -> None:
     """Write a file under a temporary name and rename it; missing parent folders are made.
+
+    Args:
+        path: the file.
+        content: of it.
+        synced: wait until it is on disk. Without it the file is whole whatever happens to this process; after a power
+            failure it may be missing or empty.
 
     Raises:
         OutputError: the place cannot be written; a file that was there is as it was.
@@ -52,7 +58,10 @@ def write_whole(path: Path, content: bytes) -> None:
         handle, name = tempfile.mkstemp(prefix=f".{path.name[:64]}.", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
-        write_synced(temporary, content)
+        if synced:
+            write_synced(temporary, content)
+        else:
+            temporary.write_bytes(content)
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:

@@ -14,7 +14,14 @@ from pathlib import Path
 
 from visionsmith.errors import DataError
 
-__all__ = ["FORMATS", "ImageHeader", "png_chunks", "read_header", "read_orientation"]
+__all__ = [
+    "FORMATS",
+    "ImageHeader",
+    "png_chunks",
+    "read_header",
+    "read_orientation",
+    "tiff_alpha_kind",
+]
 
 FORMATS = {
     "PNG": (".png",),
@@ -30,7 +37,7 @@ FORMATS = {
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # Markers without a length: TEM, the restarts, and the start of the picture.
 _JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD9)})
-_TAG_WIDTH, _TAG_HEIGHT, _TAG_ORIENTATION = 256, 257, 274
+_TAG_WIDTH, _TAG_HEIGHT, _TAG_ORIENTATION, _TAG_EXTRA_SAMPLES = 256, 257, 274, 338
 _READ = "PNG, JPEG, WebP, GIF, BMP or TIFF"
 
 
@@ -87,6 +94,14 @@ def read_orientation(data: bytes, kind: str) -> int:
     except (struct.error, IndexError, OverflowError, ValueError):
         return 1
     return value if 1 <= value <= 8 else 1
+
+
+def tiff_alpha_kind(data: bytes) -> int:
+    """What a TIFF says of its fourth channel (tag 338): 1 premultiplied alpha, 2 straight alpha, 0 nothing."""
+    try:
+        return _first_directory(data).get(_TAG_EXTRA_SAMPLES, 0)
+    except (struct.error, IndexError, OverflowError, ValueError):
+        return 0
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:

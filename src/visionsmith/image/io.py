@@ -4,15 +4,13 @@ A file's header is checked before a decoder sees it. JPEG is decoded by libjpeg-
 reports damage that other decoders paint over; everything else by OpenCV. Colours are not managed: profiles
 in a file are ignored. Of an animation the first frame is read.
 
-Arrays: height x width x channels (HWC) in the order R, G, B, A; gray is height x width.
+Arrays: height x width x channels (HWC) in the order R, G, B, A; gray is height x width. Safe in threads.
 """
 
 from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -22,24 +20,37 @@ import simplejpeg
 
 from visionsmith.durable import write_whole
 from visionsmith.errors import DataError, OutputError
-from visionsmith.image.header import FORMATS, ImageHeader, png_chunks, read_header, read_orientation
+from visionsmith.image.channels import Channels, convert, to_eight_bits
+from visionsmith.image.checks import MAX_PIXELS, check_image, check_whole
+from visionsmith.image.header import (
+    FORMATS,
+    ImageHeader,
+    png_chunks,
+    read_header,
+    read_orientation,
+    tiff_alpha_kind,
+)
+from visionsmith.image.quiet import quiet
 
 __all__ = [
     "MAX_PIXELS",
     "Channels",
+    "Depth",
     "ImageHeader",
     "decode",
     "encode_jpeg",
     "encode_png",
+    "read_bytes",
     "read_header",
     "read_image",
+    "writable_format",
     "write_image",
 ]
 
-Channels = Literal["rgb", "gray", "rgba", "unchanged"]
+Depth = Literal[8, "keep"]
 
-MAX_PIXELS = 100_000_000
-"""Largest picture that is decoded unless a caller allows more, pixels."""
+_DEEP = ("PNG", "TIFF")
+"""Formats that hold 16 bits."""
 
 # What libjpeg complains of although the picture is whole: oddities of some cameras and editors, and padding
 # between segments. Anything else (in the compressed data: before a restart or the end) is damage.
@@ -55,6 +66,7 @@ def decode(
     where: str | Path | None = None,
     max_pixels: int = MAX_PIXELS,
     channels: Channels = "rgb",
+    depth: Depth = 8,
 ) -> np.ndarray:
     """Decode a picture, turned upright as its EXIF data ask.
 
@@ -63,10 +75,11 @@ def decode(
         where: what to name in an error: a file or a record.
         max_pixels: refuse a picture that declares more.
         channels: "rgb": HWC, transparent parts laid on white. "gray": HW, luma of the same. "rgba": HWC,
-            straight alpha, 255 where the file has none. "unchanged": HW, RGB or RGBA, as the file has it.
+            straight alpha, opaque where the file has none. "unchanged": HW, RGB or RGBA, as the file has it.
+        depth: 8: 16-bit files are rounded to 8 bits. "keep": they give uint16.
 
     Returns:
-        uint8 [0, 255]; 16-bit files are rounded to 8 bits.
+        uint8 [0, 255], or uint16 [0, 65535].
 
     Raises:
         DataError: unknown format, too large, truncated or damaged.
@@ -86,7 +99,8 @@ def decode(
         ) from error
     # OpenCV turns TIFF upright by itself, whatever it is told.
     orientation = read_orientation(data, header.format) if header.format != "TIFF" else 1
-    return np.ascontiguousarray(_turn(_convert(image, channels), orientation))
+    image = to_eight_bits(image) if depth == 8 else image
+    return np.ascontiguousarray(_turn(convert(image, channels), orientation))
 
 
 def read_image(
@@ -95,6 +109,7 @@ def read_image(
     where: str | Path | None = None,
     max_pixels: int = MAX_PIXELS,
     channels: Channels = "rgb",
+    depth: Depth = 8,
 ) -> np.ndarray:
     """Read a picture file. Arguments and result as `decode`; errors name the path unless `where` is given.
 
@@ -102,17 +117,24 @@ def read_image(
         DataError: the file cannot be read or decoded.
     """
     where = path if where is None else where
+    data = read_bytes(path, where=where)
+    return decode(data, where=where, max_pixels=max_pixels, channels=channels, depth=depth)
+
+
+def read_bytes(path: str | Path, *, where: str | Path | None = None) -> bytes:
+    """Content of a picture file, encoded. Raises DataError when it cannot be read."""
     try:
-        data = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise DataError(f"cannot be read ({reason})", where=where, do="give the path of a picture") from error
-    return decode(data, where=where, max_pixels=max_pixels, channels=channels)
+        raise DataError(
+            f"cannot be read ({reason})", where=where or path, do="give the path of a picture"
+        ) from error
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """PNG of a picture, lossless. `image`: uint8, HW, HWC RGB or HWC RGBA."""
-    return _encode_cv(image, ".png")
+    """PNG of a picture, lossless. `image`: uint8 or uint16, HW, HWC RGB or HWC RGBA."""
+    return _encode_cv(_checked(image, "PNG"), ".png")
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 90) -> bytes:
@@ -120,10 +142,14 @@ def encode_jpeg(image: np.ndarray, quality: int = 90) -> bytes:
 
     Args:
         image: uint8, HW or HWC RGB.
-        quality: 1 to 100; from 90 on the colours keep the full resolution.
+        quality: 1 to 100; from 90 on the colours keep the full resolution (4:4:4, below it 4:2:0).
+
+    Raises:
+        DataError: the picture is not uint8, or has alpha.
+        ConfigError: the quality is out of range.
     """
-    image = _checked(image)
-    assert image.ndim == 2 or image.shape[2] == 3, f"JPEG has no alpha; got shape {image.shape}"
+    image = _checked(image, "JPEG")
+    quality = check_whole(quality, "quality", "JPEG", least=1, most=100)
     if image.ndim == 2:
         plane = np.ascontiguousarray(image[:, :, None])
         return bytes(simplejpeg.encode_jpeg(plane, quality, "GRAY", "Gray"))
@@ -131,25 +157,40 @@ def encode_jpeg(image: np.ndarray, quality: int = 90) -> bytes:
     return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality, "RGB", sampling))
 
 
-def write_image(path: str | Path, image: np.ndarray) -> None:
+def write_image(path: str | Path, image: np.ndarray, *, quality: int = 90) -> None:
     """Write a picture in the format of the path's ending; the file appears whole or not at all.
 
     Args:
-        path: ends in .png, .webp (lossless both), .bmp, .tif or .jpg (quality 90).
-        image: uint8, HW, HWC RGB or HWC RGBA.
+        path: ends in .png, .webp (lossless both), .bmp, .tif or .jpg.
+        image: HW, HWC RGB or HWC RGBA (not for .jpg); uint8, for .png and .tif also uint16.
+        quality: of a JPEG, as `encode_jpeg` takes it.
 
     Raises:
         OutputError: the ending is unknown or the place cannot be written.
+        DataError: the format does not hold such a picture.
     """
     path = Path(path)
+    kind = writable_format(path)
+    data = (
+        encode_jpeg(image, quality) if kind == "JPEG" else _encode_cv(_checked(image, kind), FORMATS[kind][0])
+    )
+    # Pictures are written by the thousand and can be made again: not worth a wait for the disk each.
+    write_whole(path, data, synced=False)
+
+
+def writable_format(path: Path) -> str:
+    """The format in which a file of this name is written, a key of `FORMATS`.
+
+    Raises:
+        OutputError: its ending is unknown, or that of a format that is only read.
+    """
     kind = next((kind for kind, endings in FORMATS.items() if path.suffix.lower() in endings), None)
     if kind is None or kind == "GIF":
         known = ", ".join(endings[0] for kind, endings in FORMATS.items() if kind != "GIF")
         raise OutputError(
             f"'{path.suffix}' is no ending of a picture that is written", where=path, do=f"use {known}"
         )
-    data = encode_jpeg(image) if kind == "JPEG" else _encode_cv(image, FORMATS[kind][0])
-    write_whole(path, data)
+    return kind
 
 
 def _decode_jpeg(data: bytes, channels: Channels) -> np.ndarray:
@@ -177,14 +218,17 @@ def _decode_other(data: bytes, header: ImageHeader) -> np.ndarray:
         raise ValueError(f"its header declares {header.width} x {header.height} px, its content differs")
     if header.format == "PNG" and image.ndim == 2 and b"tRNS" in chunks:
         image = _key_out(image, chunks[b"tRNS"], bits=data[24])
-    if header.format == "TIFF" and image.ndim == 3 and image.shape[2] == 4 and image.dtype == np.uint8:
-        image = _unmultiply(image)
+    if header.format == "TIFF" and image.ndim == 3 and image.shape[2] == 4:
+        # libtiff multiplies 8-bit colours by an alpha that the file declares; deeper ones come as they are.
+        kind = tiff_alpha_kind(data)
+        if kind == 1 or (kind == 2 and image.dtype == np.uint8):
+            image = _unmultiply(image)
     return image
 
 
 def _decode_cv(data: bytes) -> np.ndarray:
     """RGB(A) or gray in the file's depth, not turned (TIFF excepted)."""
-    with _quiet():
+    with quiet():
         try:
             image = cv2.imdecode(
                 np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
@@ -223,33 +267,11 @@ def _key_out(gray: np.ndarray, chunk: bytes, bits: int) -> np.ndarray:
 
 
 def _unmultiply(image: np.ndarray) -> np.ndarray:
-    """Straight alpha from the premultiplied one that libtiff gives."""
-    alpha = image[:, :, 3:].astype(np.uint32)
-    colour = (image[:, :, :3] * np.uint32(255) + alpha // 2) // np.maximum(alpha, 1)
-    return np.dstack([np.minimum(colour, 255).astype(np.uint8), image[:, :, 3]])
-
-
-def _convert(image: np.ndarray, channels: Channels) -> np.ndarray:
-    if image.dtype == np.uint16:
-        image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if channels == "unchanged" or (channels == "gray" and image.ndim == 2):
-        return image
-    if channels == "rgba":
-        if image.ndim == 3 and image.shape[2] == 4:
-            return image
-        code = cv2.COLOR_GRAY2RGBA if image.ndim == 2 else cv2.COLOR_RGB2RGBA
-        return np.asarray(cv2.cvtColor(image, code))
-    if image.ndim == 2:
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB))
-    if image.shape[2] == 4:
-        image = _on_white(image)
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)) if channels == "gray" else image
-
-
-def _on_white(image: np.ndarray) -> np.ndarray:
-    alpha = image[:, :, 3:].astype(np.uint32)
-    blended = (image[:, :, :3] * alpha + 255 * (255 - alpha) + 127) // 255
-    return blended.astype(np.uint8)
+    """Straight alpha from premultiplied."""
+    top = np.iinfo(image.dtype).max
+    alpha = image[:, :, 3:].astype(np.uint64)
+    colour = (image[:, :, :3] * np.uint64(top) + alpha // 2) // np.maximum(alpha, 1)
+    return np.dstack([np.minimum(colour, top).astype(image.dtype), image[:, :, 3]])
 
 
 def _turn(image: np.ndarray, orientation: int) -> np.ndarray:
@@ -263,28 +285,29 @@ def _turn(image: np.ndarray, orientation: int) -> np.ndarray:
     return image
 
 
-def _checked(image: np.ndarray) -> np.ndarray:
-    assert image.dtype == np.uint8, f"a picture to encode is uint8; got {image.dtype}"
-    assert image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4)), f"HW or HWC; got {image.shape}"
+def _checked(image: np.ndarray, kind: str) -> np.ndarray:
+    """A picture that the format holds."""
+    image = check_image(image, kind)
+    if image.dtype == np.float32 or (image.dtype == np.uint16 and kind not in _DEEP):
+        holds = "8 or 16 bits" if kind in _DEEP else "8 bits"
+        raise DataError(
+            f"{kind} holds {holds} a channel, and the picture is {image.dtype}",
+            do="multiply it by 255 and make it uint8"
+            if image.dtype == np.float32
+            else "read it with depth 8, or write .png or .tif",
+        )
+    if kind == "JPEG" and image.ndim == 3 and image.shape[2] == 4:
+        raise DataError(
+            "JPEG has no alpha, and the picture is RGBA",
+            do="write .png or .webp, or read it with channels rgb, on white",
+        )
     return image
 
 
 def _encode_cv(image: np.ndarray, ending: str) -> bytes:
-    image = _checked(image)
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
     settings = [cv2.IMWRITE_WEBP_QUALITY, 101] if ending == ".webp" else []
     done, data = cv2.imencode(ending, image, settings)
     assert done, f"OpenCV did not encode a picture of shape {image.shape} as {ending}"
     return bytes(data)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep OpenCV's own lines off the terminal; the error that follows says what is wrong."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(level)
