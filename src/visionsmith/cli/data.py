@@ -3,49 +3,46 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from visionsmith.report.console import show_json, show_values
+from visionsmith.cli.data_common import Download, Json, Quiet, SourcePath, is_openmoji, list_problems
+from visionsmith.cli.data_convert import convert_command
+from visionsmith.cli.data_inspect import inspect_command
+from visionsmith.report.console import show_json
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Pack data into record stores, look at them, check them.", no_args_is_help=True)
+app = typer.Typer(
+    help="Pack data into record stores, look at them, check them, convert them.", no_args_is_help=True
+)
 
-_OPENMOJI = "openmoji"
-_LISTED = 20
-
-Source = Annotated[
-    Path,
-    typer.Argument(
-        help="Folder of pictures with .txt captions, CSV / TSV / JSONL, WebDataset tar(s), or 'openmoji'."
-    ),
-]
 Store = Annotated[Path, typer.Argument(help="Folder of the record store.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 
 
 @app.command("pack")
 def pack_command(
-    source: Source,
+    source: SourcePath,
     store: Store,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store that is there.")] = False,
     resume: Annotated[bool, typer.Option(help="Go on where an interrupted pack of it ended.")] = True,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first broken sample.")] = False,
     check: Annotated[bool, typer.Option(help="Decode every picture once, to find the broken ones.")] = True,
     size: Annotated[int | None, typer.Option(help="Side of OpenMoji's pictures, pixels (64).")] = None,
+    download: Download = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a record store: `visionsmith data pack pictures/ pets.records`."""
     from visionsmith.data.records import pack
-    from visionsmith.data.sources import pack_source
+    from visionsmith.data.sources import hub, pack_source
     from visionsmith.errors import ConfigError
 
+    if download:
+        hub.download(source)
     progress = not quiet and not as_json
-    if _is_openmoji(source):
+    if is_openmoji(source):
         from visionsmith.data import openmoji
 
         report = pack(
@@ -73,45 +70,11 @@ def pack_command(
         return
     before = f" ({report.resumed:,} of them by an earlier call)" if report.resumed else ""
     typer.echo(f"{store}: {report.count:,} records{before}")
-    _list("left out", report.skipped)
+    list_problems("left out", report.skipped)
 
 
-@app.command("inspect")
-def inspect_command(
-    source: Annotated[Path, typer.Argument(help="A record store, or anything that can be packed.")],
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Count records and show formats, sizes, captions, and what is broken or missing."""
-    from visionsmith.data.records import RecordStore, is_store
-    from visionsmith.data.sources import read_samples
-    from visionsmith.data.survey import survey
-
-    progress = not quiet and not as_json
-    about: dict[str, Any] = {}
-    problems: list[tuple[str, str]] = []
-    if is_store(source):
-        store = RecordStore(source)
-        info = store.info()
-        about = {"created": info["created"], "bytes": info["bytes"], "attributes": info["attributes"]}
-        figures = survey(store, total=len(store), progress=progress)
-    elif _is_openmoji(source):
-        from visionsmith.data import openmoji
-
-        about = {"attributes": openmoji.ATTRIBUTES}
-        figures = survey(openmoji.samples(), total=openmoji.count(), progress=progress)
-    else:
-        samples = read_samples(source, on_problem=lambda key, reason: problems.append((key, reason)))
-        figures = survey(samples, progress=progress)
-    unreadable = [{"key": key, "reason": reason} for key, reason in problems]
-    values = {**about, **figures.plain(), "unreadable": unreadable}
-    if as_json:
-        show_json({"path": str(source), **values})
-        return
-    counts = {"broken": len(figures.broken), "unreadable": len(problems)}
-    show_values({**values, **counts}, title=str(source))
-    _list("broken", figures.broken)
-    _list("unreadable", problems)
+app.command("inspect")(inspect_command)
+app.command("convert")(convert_command)
 
 
 @app.command("verify")
@@ -128,7 +91,7 @@ def verify_command(store: Store, as_json: Json = False, quiet: Quiet = False) ->
     elif report.ok:
         typer.echo(f"{store}: {report.count:,} records, {report.bytes:,} bytes, all as they were written")
     else:
-        _list("damaged", [(str(record), reason) for record, reason in report.damaged])
+        list_problems("damaged", [(str(record), reason) for record, reason in report.damaged])
     if not report.ok:
         records = sum(isinstance(record, int) for record, _ in report.damaged)
         what = (
@@ -155,18 +118,3 @@ def unpack_command(
         show_json({"path": str(folder), "count": count})
     else:
         typer.echo(f"{folder}: {count:,} records")
-
-
-def _is_openmoji(source: Path) -> bool:
-    return str(source) == _OPENMOJI and not source.exists()
-
-
-def _list(what: str, entries: list[tuple[str, str]]) -> None:
-    """Name what went wrong, on the error stream, the first few one by one."""
-    if not entries:
-        return
-    typer.echo(f"{len(entries):,} {what}:", err=True)
-    for key, reason in entries[:_LISTED]:
-        typer.echo(f"  {key}: {reason}", err=True)
-    if len(entries) > _LISTED:
-        typer.echo(f"  and {len(entries) - _LISTED:,} more; --json lists all", err=True)

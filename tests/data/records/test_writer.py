@@ -80,40 +80,6 @@ def records_in_partial(path: Path) -> list[Sample]:
     return found
 
 
-def test_twenty_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    path = tmp_path / "store"
-    rng = np.random.default_rng(0)
-    acknowledged, kills = 0, 0
-    while kills < 20:
-
-        def write(connection: Connection) -> None:
-            pack(samples(pause=0.0005), path, check=False, commit_every=3, on_commit=connection.send)
-
-        process, connection = run(write)
-        time.sleep(float(rng.uniform(0, 0.012 + 0.002 * kills)))
-        if not process.is_alive():
-            break
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
-        kills += 1
-        acknowledged = max([acknowledged, *received(connection)])  # type: ignore[type-var]
-        assert not is_store(path)
-        if acknowledged:
-            assert records_in_partial(path)[:acknowledged] == list(samples(acknowledged))
-    assert kills == 20
-    report = pack(samples(), path, check=False)
-    assert acknowledged <= report.resumed <= COUNT
-    assert report.resumed + report.written == COUNT
-    assert report.resumed > 3, "the writer was killed before it did anything"
-    store = RecordStore(path)
-    assert list(store) == list(samples())
-    assert store.keys() == [sample(number).key for number in range(COUNT)]
-    assert store.info()["image_bytes"] == sum(len(sample(number).image) for number in range(COUNT))
-    assert verify(path).ok
-    assert [file.name for file in tmp_path.iterdir()] == ["store"]
-
-
 @pytest.mark.parametrize("point", ["file_digest", "write_synced", "sync_folder", "replace_folder"])
 @pytest.mark.parametrize("replaces", [False, True])
 def test_a_kill_while_finishing(tmp_path: Path, point: str, replaces: bool) -> None:

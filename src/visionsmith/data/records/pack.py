@@ -20,7 +20,17 @@ from visionsmith.errors import DataError, OutputError
 from visionsmith.image.header import FORMATS, read_header
 from visionsmith.image.io import decode
 
-__all__ = ["LIST_NAME", "PackReport", "Skipped", "open_or_make", "pack", "unpack"]
+__all__ = [
+    "LIST_NAME",
+    "PackReport",
+    "Skipped",
+    "file_stem",
+    "open_or_make",
+    "pack",
+    "picture_ending",
+    "unpack",
+    "write_files",
+]
 
 Skipped = tuple[str, str]
 """A sample that was left out: its key, and why."""
@@ -164,7 +174,7 @@ def unpack(store: RecordStore, folder: Path, overwrite: bool = False, *, progres
             DelayedBar(f"unpacking {store.path.name}", len(store), show=progress) as bar,
         ):
             for sample in store:
-                listing.write(json.dumps(_write_files(sample, folder), ensure_ascii=False) + "\n")
+                listing.write(json.dumps(write_files(sample, folder), ensure_ascii=False) + "\n")
                 bar.advance()
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
@@ -219,13 +229,17 @@ def _nothing_stored(skipped: list[Skipped], path: Path) -> DataError:
     )
 
 
-def _write_files(sample: Sample, folder: Path) -> dict[str, Any]:
-    """Write one record's files; returns its line of the list."""
-    stem = folder / _file_stem(sample.key)
+def write_files(sample: Sample, folder: Path) -> dict[str, Any]:
+    """Write one record's files, KEY.png and KEY.txt, into `folder`; returns its line of the list.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    stem = folder / file_stem(sample.key)
     stem.parent.mkdir(parents=True, exist_ok=True)
     line: dict[str, Any] = {"file_name": None, "key": sample.key}
     if sample.image:
-        picture = stem.with_name(stem.name + _ending(sample.image))
+        picture = stem.with_name(stem.name + picture_ending(sample.image))
         picture.write_bytes(sample.image)
         line["file_name"] = picture.relative_to(folder).as_posix()
     if sample.caption:
@@ -234,14 +248,15 @@ def _write_files(sample: Sample, folder: Path) -> dict[str, Any]:
     return {**line, "meta": dict(sample.meta)}
 
 
-def _ending(image: bytes) -> str:
+def picture_ending(image: bytes) -> str:
+    """The ending of a file for an encoded picture; `.bin` when its format is not known."""
     try:
         return FORMATS[read_header(image).format][0]
     except DataError:
         return ".bin"
 
 
-def _file_stem(key: str) -> str:
+def file_stem(key: str) -> str:
     """A relative path for a key: different for different keys, and never outside the folder."""
     return "/".join(_file_name(part) for part in key.split("/"))
 

@@ -26,7 +26,7 @@ from visionsmith.data.records import layout
 from visionsmith.durable import replace_folder, sync_folder, write_synced
 from visionsmith.errors import DataError, OutputError
 
-__all__ = ["BusyError", "OtherSourceError", "RecordWriter", "TakenError"]
+__all__ = ["BusyError", "OtherSourceError", "RecordWriter", "TakenError", "lock_folder"]
 
 FIRST_MAP_BYTES = 1 << 26
 """Size of the memory map at first; it grows as records come."""
@@ -84,7 +84,7 @@ class RecordWriter:
         self._pending: dict[bytes, bytes] = {}
         self._pending_bytes = 0
         self._require_free()
-        self._lock = _lock(self._partial, self.path)
+        self._lock = lock_folder(self._partial, self.path)
         self.position = 0
         """Number of the next record."""
         self.committed = 0
@@ -308,7 +308,7 @@ class RecordWriter:
         )
 
 
-def _lock(folder: Path, path: Path) -> int:
+def lock_folder(folder: Path, path: Path) -> int:
     """Make `folder` and become its only writer until the returned handle is closed, by us or by our end."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Where samples come from: a folder of pictures, a table, WebDataset shards, or a record store.
+"""Where samples come from: a folder of pictures, a table, shards, COCO, Parquet, the hub's cache, a record store.
 
 `find_source` tells the kinds apart by what lies at a path. A kind is a module of this package: it reads
 samples one after the other, always in the same order, and names the files that they depend on.
@@ -25,13 +25,16 @@ from visionsmith.data.records import (
 )
 from visionsmith.data.records.pack import Skipped
 from visionsmith.data.sample import Sample
-from visionsmith.data.sources import folders, shards, tables
+from visionsmith.data.sources import coco, folders, hub, parquet, shards, tables
 from visionsmith.data.sources.problems import OnProblem, stop_at
 from visionsmith.errors import DataError, OutputError
 
 __all__ = ["OnProblem", "Source", "find_source", "open_or_pack", "pack_source", "read_samples"]
 
-_KNOWN = "give a folder of pictures, a CSV, TSV or JSONL file, a WebDataset tar, or a record store"
+_KNOWN = (
+    "give a folder of pictures, a CSV, TSV, JSONL, JSON or Parquet file, a WebDataset tar, annotations of COCO, "
+    "a record store, or OWNER/NAME of a hub data set that is in the cache"
+)
 _PACKED_FROM = "packed_from"
 """Attribute that marks a store as made by `open_or_pack`, with a fingerprint of its source."""
 _PATIENCE = 0.2
@@ -54,7 +57,8 @@ def find_source(path: Path) -> Source:
     """Tell what lies at a path.
 
     Args:
-        path: a folder or file, or a pattern of shards such as `train-{000..015}.tar` or `train-*.tar`.
+        path: a folder or file, a pattern of shards such as `train-{000..015}.tar` or `train-*.tar`, or the name
+            of a hub data set that is in the cache.
 
     Raises:
         DataError: nothing is there, or nothing that is known.
@@ -63,21 +67,48 @@ def find_source(path: Path) -> Source:
     if is_store(path):
         return Source(path, "record store", lambda on_problem: iter(RecordStore(path)), lambda: iter((path,)))
     if path.is_dir():
-        if (listing := folders.find_listing(path)) is not None:
-            samples = partial(tables.read_folder, listing)
-            return Source(path, "folder with a list", samples, partial(tables.files, listing))
-        if here := shards.in_folder(path):
-            return Source(path, "folder of shards", partial(shards.read, here), partial(iter, here))
-        return Source(path, "folder", partial(folders.read, path), partial(folders.files, path))
-    if path.suffix.lower() in tables.ENDINGS and path.is_file():
-        return Source(path, "table", partial(tables.read, path), partial(tables.files, path))
+        return _in_folder(path)
+    if path.is_file() and (source := _in_file(path)) is not None:
+        return source
     if found := shards.expand(path):
         return Source(path, "shards", partial(shards.read, found), partial(iter, found))
+    if hub.is_name(path):
+        if (snapshot := hub.find(path)) is not None:
+            return _in_folder(snapshot)
+        raise DataError(
+            "no such file or folder, and no data set of that name in the hub's cache",
+            where=path,
+            do="check the name, or fetch it with `visionsmith data pack --download`",
+        )
     if path.exists():
         raise DataError(
             f"'{path.suffix or path.name}' is no kind of data that is known", where=path, do=_KNOWN
         )
     raise DataError("no such file or folder", where=path, do=_KNOWN)
+
+
+def _in_folder(path: Path) -> Source:
+    if (listing := folders.find_listing(path)) is not None:
+        samples = partial(tables.read_folder, listing)
+        return Source(path, "folder with a list", samples, partial(tables.files, listing))
+    if (annotations := coco.in_folder(path)) is not None:
+        return Source(path, "COCO", partial(coco.read, annotations), partial(coco.files, annotations))
+    if here := shards.in_folder(path):
+        return Source(path, "folder of shards", partial(shards.read, here), partial(iter, here))
+    if here := parquet.in_folder(path):
+        return Source(path, "folder of Parquet files", partial(parquet.read, here), partial(iter, here))
+    return Source(path, "folder", partial(folders.read, path), partial(folders.files, path))
+
+
+def _in_file(path: Path) -> Source | None:
+    ending = path.suffix.lower()
+    if ending == parquet.ENDING:
+        return Source(path, "Parquet file", partial(parquet.read, [path]), lambda: iter((path,)))
+    if ending in tables.ENDINGS or (ending == ".json" and tables.is_json_list(path)):
+        return Source(path, "table", partial(tables.read, path), partial(tables.files, path))
+    if ending == ".json":
+        return Source(path, "COCO", partial(coco.read, path), partial(coco.files, path))
+    return None
 
 
 def read_samples(path: Path, *, on_problem: OnProblem | None = None) -> Iterator[Sample]:
@@ -91,6 +122,10 @@ def read_samples(path: Path, *, on_problem: OnProblem | None = None) -> Iterator
       columns go to `meta`.
     - WebDataset shards (tar, also compressed; `{000..015}` and `*` name several): members of one name up to
       the first dot are a sample; .txt is the caption, .json the metadata.
+    - JSONL, or a JSON list, of conversations as LLaVA, ShareGPT and chat messages have them (`conversations`).
+    - COCO: an annotations file, or the folder with "annotations" and the pictures (`coco`).
+    - Parquet files as the Hugging Face hub has them (`parquet`), and a hub data set by its name, OWNER/NAME,
+      from the hub's cache on this machine.
     - A record store.
 
     Args:

@@ -15,15 +15,17 @@ __all__ = ["IMAGE_ENDINGS", "files", "find_listing", "pictures", "read"]
 
 IMAGE_ENDINGS = frozenset(ending for endings in FORMATS.values() for ending in endings)
 """Endings of picture files, in lower case."""
-LISTINGS = ("metadata.jsonl", "metadata.csv")
+LISTINGS = ("metadata.jsonl", "metadata.csv", "metadata.tsv")
+_MARKS = (b"file_name", b'"conversations"', b'"messages"')
 
 
 def find_listing(folder: Path) -> Path | None:
-    """The table that lists a folder's pictures by "file_name", when there is one."""
+    """The table that lists a folder's pictures by "file_name", or with conversations, when there is one."""
     for name in LISTINGS:
         try:
             with (folder / name).open("rb") as stream:
-                if b"file_name" in stream.readline(1 << 16):
+                start = stream.readline(1 << 16)
+                if any(mark in start for mark in _MARKS):
                     return folder / name
         except OSError:
             continue

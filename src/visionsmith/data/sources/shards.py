@@ -7,7 +7,8 @@ The name of a member up to the first dot after its last slash is the sample's ke
     000017.json   metadata; "caption" or "text" in it is the caption when there is no .txt
     000017.cls    a class, kept in the metadata as "cls"
 
-Other members are left out. With several shards the key begins with the name of the shard.
+Other members are left out. With several shards the key begins with the name of the shard. A "__key__" in the
+metadata, as `data convert` writes it, is the key itself; the caption then is the .txt and nothing else.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ from visionsmith.data.sources.folders import IMAGE_ENDINGS
 from visionsmith.data.sources.problems import OnProblem
 from visionsmith.errors import DataError
 
-__all__ = ["expand", "in_folder", "read"]
+__all__ = ["KEY", "expand", "in_folder", "read"]
+
+KEY = "__key__"
+"""Entry of a member .json that says the sample's whole key."""
 
 ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 _TEXTS = ("txt", "caption", "text")
@@ -127,6 +131,8 @@ def _sample(key: str, members: Sequence[Member], on_problem: OnProblem) -> Sampl
         return None
     if not isinstance(meta, dict):
         meta = {"json": meta}
+    if isinstance(own := meta.pop(KEY, None), str):
+        return Sample(own, images[0], caption or "", meta)
     if caption is None:
         caption = next(
             (meta.pop(name) for name in ("caption", "text") if isinstance(meta.get(name), str)), None

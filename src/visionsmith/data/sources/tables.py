@@ -1,4 +1,4 @@
-"""Tables of pictures and captions: CSV, TSV and JSONL, one sample a row."""
+"""Tables of pictures and captions: CSV, TSV, JSONL and JSON lists, one sample a row."""
 
 from __future__ import annotations
 
@@ -10,13 +10,26 @@ from pathlib import Path
 from typing import Any
 
 from visionsmith.data.sample import Sample
-from visionsmith.data.sources import folders
+from visionsmith.data.sources import conversations, folders
 from visionsmith.data.sources.problems import OnProblem, picture_bytes
 from visionsmith.errors import DataError
 
-__all__ = ["CAPTION_COLUMNS", "ENDINGS", "IMAGE_COLUMNS", "files", "read", "read_folder"]
+__all__ = [
+    "CAPTION_COLUMNS",
+    "ENDINGS",
+    "IMAGE_COLUMNS",
+    "LONGEST_CELL",
+    "files",
+    "is_json_list",
+    "path_key",
+    "read",
+    "read_folder",
+    "unique",
+]
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson")
+LONGEST_CELL = csv.field_size_limit()
+"""Characters in a cell of a CSV or TSV file; longer ones are taken for a quote that is never closed."""
 IMAGE_COLUMNS = ("filepath", "image", "path", "file_name")
 """Columns that may name the picture; the first that is there does."""
 CAPTION_COLUMNS = ("title", "caption", "text")
@@ -75,7 +88,7 @@ def _sample(table: Path, line: int, row: Row, keys: set[int], on_problem: OnProb
     name, caption = _value(row, IMAGE_COLUMNS), _value(row, CAPTION_COLUMNS)
     key = row.get("key")
     if not isinstance(key, str) or not key:
-        key = _unique(_key(table, line, name), keys)
+        key = unique(_key(table, line, name), keys)
     # A null says that the record has no picture; `unpack` writes it so.
     no_picture = name is None and _first(row, IMAGE_COLUMNS) is not None
     if not no_picture and not (isinstance(name, str) and name):
@@ -104,17 +117,21 @@ def _meta(row: Row) -> dict[str, Any]:
 
 
 def _key(table: Path, line: int, name: object) -> str:
-    """The picture's path without its ending, relative to the table's folder when it lies there."""
     if not isinstance(name, str) or not name:
         return f"row {line}"
+    return path_key(name, table.parent)
+
+
+def path_key(name: str, folder: Path) -> str:
+    """A key from a picture's path: without its ending, relative to `folder` when it lies there."""
     path = os.path.splitext(os.path.normpath(name))[0]
-    folder = str(table.parent.absolute())
-    if path.startswith(folder + os.sep):
-        path = os.path.relpath(path, folder)
+    above = str(folder.absolute())
+    if path.startswith(above + os.sep):
+        path = os.path.relpath(path, above)
     return Path(path).as_posix()
 
 
-def _unique(key: str, keys: set[int]) -> str:
+def unique(key: str, keys: set[int]) -> str:
     """The key, or key#2 ... when it came before: a picture may have several captions."""
     unique, copy = key, 1
     while hash(unique) in keys:
@@ -124,16 +141,31 @@ def _unique(key: str, keys: set[int]) -> str:
     return unique
 
 
+def is_json_list(path: Path) -> bool:
+    """Whether a file holds a JSON list."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+    except OSError:
+        return False
+
+
 def _rows(table: Path, on_problem: OnProblem) -> Iterator[tuple[int, Row]]:
     """Rows of a table with their line numbers."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as stream:
-            if table.suffix.lower() in (".jsonl", ".ndjson"):
-                yield from _json_rows(stream, on_problem)
+            if table.suffix.lower() == ".json":
+                yield from _json_rows(enumerate(json.load(stream), 1), on_problem)
+            elif table.suffix.lower() in (".jsonl", ".ndjson"):
+                yield from _json_rows(_json_lines(stream), on_problem)
             else:
                 yield from _csv_rows(table, stream, on_problem)
     except UnicodeDecodeError as error:
         raise DataError("is not UTF-8 text", where=table, do="save it as UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"is not JSON (line {error.lineno}: {error.msg})", where=table, do="mend it"
+        ) from error
     except csv.Error as error:
         raise DataError(f"is not a table ({error})", where=table, do="save it as CSV or TSV") from error
     except OSError as error:
@@ -141,18 +173,32 @@ def _rows(table: Path, on_problem: OnProblem) -> Iterator[tuple[int, Row]]:
         raise DataError(f"cannot be read ({reason})", where=table, do="check the file") from error
 
 
-def _json_rows(stream: Iterator[str], on_problem: OnProblem) -> Iterator[tuple[int, Row]]:
+def _json_lines(stream: Iterator[str]) -> Iterator[tuple[int, object]]:
+    """The value of each line that is not blank; None for one that is not JSON."""
     for line, text in enumerate(stream, 1):
         if not text.strip():
             continue
         try:
-            row = json.loads(text)
+            yield line, json.loads(text)
         except ValueError:
-            row = None
-        if isinstance(row, dict):
-            yield line, row
-        else:
+            yield line, None
+
+
+def _json_rows(values: Iterator[tuple[int, object]], on_problem: OnProblem) -> Iterator[tuple[int, Row]]:
+    ids: set[int] = set()
+    for line, value in values:
+        if not isinstance(value, dict):
             on_problem(f"row {line}", f"row {line} is not a JSON object")
+            continue
+        try:
+            row = conversations.plain_row(value)
+        except ValueError as error:
+            on_problem(str(value.get("id", f"row {line}")), str(error))
+            continue
+        if row is not value and "key" in row:
+            # An id of LLaVA names a picture, which may have several conversations.
+            row = {**row, "key": unique(row["key"], ids)}
+        yield line, row
 
 
 def _csv_rows(table: Path, stream: Iterator[str], on_problem: OnProblem) -> Iterator[tuple[int, Row]]:
@@ -177,7 +223,17 @@ def _csv_rows(table: Path, stream: Iterator[str], on_problem: OnProblem) -> Iter
         row = dict(zip(columns, values, strict=True))
         # An empty cell says nothing, except in the two columns that must not be empty.
         needed = {_first(columns, IMAGE_COLUMNS), _first(columns, CAPTION_COLUMNS)}
-        yield line, {name: value for name, value in row.items() if value or name in needed}
+        yield line, {name: _cell(name, value) for name, value in row.items() if value or name in needed}
+
+
+def _cell(name: str, value: str) -> Any:
+    """The text of a cell; in the column `meta`, where `convert` writes a JSON object, that object."""
+    if name == "meta" and value.startswith("{"):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
 
 
 def _first(columns: Row | list[str], known: tuple[str, ...]) -> str | None:
