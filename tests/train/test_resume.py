@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.train.toys import toy_config, toy_task
+from tests.train.toys import ToyPairs, toy_config, toy_task
 from visionsmith import checkpoint
-from visionsmith.errors import CheckpointError, ConfigError, OutputError, VisionsmithError
+from visionsmith.errors import CheckpointError, ConfigError, DataError, OutputError, VisionsmithError
 from visionsmith.train.loop import fit
 from visionsmith.train.recipe import OptimConfig, StageConfig
 from visionsmith.train.run_folder import RunFolder
@@ -152,6 +152,22 @@ def test_run_folder_is_never_overwritten(tmp_path: Path) -> None:
 
 def test_workers_change_nothing(tmp_path: Path) -> None:
     assert_same(train(tmp_path / "none"), train(tmp_path / "two", toy_config(workers=2)))
+
+
+def test_a_damaged_sample_in_a_worker_is_one_sentence(tmp_path: Path) -> None:
+    class Damaged(ToyPairs):
+        def __getitem__(self, key):
+            raise DataError("record 7 is damaged", where="pets.records", do="pack it again")
+
+    task = toy_task()
+    task.dataset = Damaged(0)
+    run = RunFolder(tmp_path / "run")
+    run.start(paper="toy", data=None, recipe=toy_config(workers=1), resume=True)
+    with pytest.raises(DataError) as caught:
+        fit(task, toy_config(workers=1), run, progress=False)
+    assert "record 7 is damaged" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_stages_freeze_what_they_do_not_name_and_resume_exactly(tmp_path: Path) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from visionsmith.data.sampler import RankBatches
+from visionsmith.errors import DataError
 
-__all__ = ["loader"]
+__all__ = ["loader", "worker_errors"]
 
 
 def loader(
@@ -44,3 +46,22 @@ def loader(
         # a resumed run would no longer be equal bit for bit.
         generator=torch.Generator().manual_seed(0),
     )
+
+
+@contextmanager
+def worker_errors() -> Iterator[None]:
+    """Round `next` of a loader: say in one sentence what stopped a worker.
+
+    Raises:
+        DataError: with the reason alone, where torch wrapped it into the text of the worker's traceback.
+    """
+    try:
+        yield
+    except DataError as error:
+        if "Traceback" not in error.what:
+            raise
+        # The last line is the error's own.
+        reason = error.what.rstrip(". \n").splitlines()[-1].partition(": ")[2]
+        raise DataError(
+            f"a worker stopped: {reason}", do="see all with `visionsmith data inspect`"
+        ) from error

@@ -26,7 +26,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 from visionsmith import checkpoint
-from visionsmith.data.loader import loader
+from visionsmith.data.loader import loader, worker_errors
 from visionsmith.data.sampler import RankBatches
 from visionsmith.errors import ConfigError, VisionsmithError
 from visionsmith.train.ema import Ema
@@ -154,7 +154,7 @@ class _Loop:
 
     def _one_step(self, stage: StageConfig, first_step: int, batches: Iterator[Batch]) -> None:
         config, accelerator = self.config, self.accelerator
-        with self.window.waiting():
+        with self.window.waiting(), worker_errors():
             parts = [self._to_device(next(batches)) for _ in range(config.accumulate)]
         rate = learning_rate(stage.optim, self.step - first_step, stage.steps)
         for group in self.optimizer.param_groups:
