@@ -11,11 +11,11 @@ PACKAGE = FOLDER.parent
 ORDER = [
     {"cli"},
     {"papers"},
-    {"train", "evaluate", "report", "memory"},
+    {"train", "evaluate", "report", "memory", "doctor"},
     {"data"},
     {"nn", "losses", "image"},
     {"vet"},
-    {"checkpoint"},
+    {"checkpoint", "keys"},
     {"config", "durable"},
     {"errors"},
     {"_version"},

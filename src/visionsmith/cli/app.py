@@ -6,10 +6,13 @@ from typing import Annotated
 
 import typer
 
+import visionsmith.cli.advise as advise
 import visionsmith.cli.balance as balance
 import visionsmith.cli.checkpoints as checkpoints
 import visionsmith.cli.data as data
 import visionsmith.cli.demo as demo
+import visionsmith.cli.doctor as doctor
+import visionsmith.cli.image as image
 import visionsmith.cli.listing as listing
 import visionsmith.cli.verbs as verbs
 
@@ -44,11 +47,14 @@ def root(
 
 
 app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
 app.command("list")(listing.list_papers)
 app.command("train", context_settings={"allow_interspersed_args": True})(verbs.train)
 app.command("evaluate")(verbs.evaluate)
 app.add_typer(verbs.run_app, name="run")
 app.command("claims")(verbs.claims)
+data.app.command("advise")(advise.advise)
 data.app.command("balance")(balance.balance)
 app.add_typer(data.app, name="data")
+app.add_typer(image.app, name="image")
 app.add_typer(checkpoints.app, name="convert")

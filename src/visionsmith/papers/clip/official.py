@@ -22,6 +22,7 @@ from torch import Tensor
 from visionsmith import checkpoint
 from visionsmith.config import decode
 from visionsmith.errors import CheckpointError
+from visionsmith.keys import reason_by_names, require_keys
 from visionsmith.papers.clip.config import (
     CLIPConfig,
     ModifiedResNetConfig,
@@ -127,7 +128,7 @@ def from_official(state: Mapping[str, Tensor], config: CLIPConfig | None = None)
     config = config_from_state(state) if config is None else config
     with torch.device("meta"):
         model = CLIP(config)
-    _refuse_mismatch(model.state_dict(), state)
+    require_keys(model.state_dict(), state, otherwise=_likely_reason(state))
     masters = {
         key: value.detach().to(dtype=torch.float32 if value.is_floating_point() else value.dtype, copy=True)
         for key, value in state.items()
@@ -220,43 +221,12 @@ def companion_files(model: CLIP, source: Path, tokenizer: Path | None) -> dict[s
     return {"tokenizer.json": tokenizer_for(source, model.config, tokenizer).save()}
 
 
-def _refuse_mismatch(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-    missing = [key for key in expected if key not in state]
-    unexpected = [key for key in state if key not in expected]
-    misshapen = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(tensor.shape)}"
-        for key, tensor in expected.items()
-        if key in state and state[key].shape != tensor.shape
-    ]
-    faults = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
-    parts = [f"{len(keys)} {kind} ({_some(keys)})" for kind, keys in faults.items() if keys]
-    if parts:
-        raise CheckpointError(
-            f"the weights do not fit the model: {', '.join(parts)}", do=_likely_reason(state)
-        )
-
-
-def _some(keys: list[str], most: int = 3) -> str:
-    return ", ".join(keys[:most]) + (", ..." if len(keys) > most else "")
-
-
 def _likely_reason(state: Mapping[str, Tensor]) -> str:
     """What to do about a state dict that does not fit, judged by its names."""
-    names = list(state)
-
-    def any_has(*prefixes: str) -> bool:
-        return any(name.startswith(prefixes) for name in names)
-
-    if "state_dict" in names:
-        return "this looks like a training file of open_clip: give what it holds under 'state_dict'"
-    if names and all(name.startswith("module.") for name in names):
-        return "this looks like DistributedDataParallel's state: remove 'module.' from the names"
-    if any_has("_orig_mod."):
-        return "this looks like the state of a compiled model: remove '_orig_mod.' from the names"
-    if any_has("text_model.", "vision_model."):
+    if (reason := reason_by_names(state)) is not None:
+        return reason
+    if any(name.startswith(("text_model.", "vision_model.")) for name in state):
         return "these are transformers' names: give its folder instead, with config.json beside the weights"
-    if any(name.endswith("position_ids") for name in names):
-        return "an old transformers release kept 'position_ids' as weights: remove these"
-    if any_has("text.", "visual.trunk.") or "logit_bias" in names:
+    if any(name.startswith(("text.", "visual.trunk.")) or name == "logit_bias" for name in state):
         return "this looks like an open_clip model with other towers than the published: use that library"
     return "give the weights of a published CLIP, or the config that they were made with"
