@@ -18,7 +18,7 @@ demo: setup
 	$(BIN)/visionsmith demo --output demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
