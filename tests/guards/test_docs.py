@@ -32,9 +32,8 @@ def test_commands_on_the_pages_exist() -> None:
         for line in re.findall(
             r"(?<!import )visionsmith (?:[a-z]+) [^`\n]*", page.read_text(encoding="utf-8")
         ):
-            words = shlex.split(line.partition("#")[0].partition(" > ")[0].replace("[", "").replace("]", ""))[
-                1:
-            ]
+            plain = line.partition(" > ")[0].replace("[", "").replace("]", "")
+            words = shlex.split(plain, comments=True)[1:]
             command = root.commands.get(words[0])
             assert command is not None, f"{page.name}: {line}"
             if hasattr(command, "get_command") and len(words) > 1 and not words[1].startswith("-"):
