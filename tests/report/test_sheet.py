@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from visionsmith.report.sheet import UNKNOWN, contact_sheet, drawable
+from visionsmith.report.lettering import UNKNOWN, drawable, lettering
+from visionsmith.report.sheet import contact_sheet
 
 # Far from each other, from the frames, from grey and from the ink of the captions.
 COLOURS = [
@@ -99,8 +100,7 @@ def test_captions_are_wrapped_to_three_lines_and_stay_below_their_picture():
         sheet, area, left = ink(caption)
         assert area.any()
         first = area[: sheet.shape[0]].any(axis=0)
-        if UNKNOWN not in drawable(caption):
-            assert np.flatnonzero(first).max() < left + 100 + 1
+        assert np.flatnonzero(first).max() < left + 100 + 1
     short, long, endless = (ink("word " * count)[0].shape[0] for count in (1, 8, 800))
     assert short < long == endless
 
@@ -115,12 +115,24 @@ def test_a_caption_changes_the_sheet_only_below_its_own_picture():
     assert left <= columns.min() <= columns.max() < left + 100
 
 
-def test_characters_that_the_font_lacks_are_owned_up_to():
+def test_a_caption_in_hangul_is_set_in_a_font_that_has_it():
+    face, text = lettering("여자 a", 20)
+    assert text == "여자 a"
+    assert face.font.name != "DejaVu Sans"
+    first, second = (contact_sheet([plain(COLOURS[0])], [word], cell=200) for word in ("한국어", "일본어"))
+    latin = contact_sheet([plain(COLOURS[0])], ["abc"], cell=200)
+    assert first.shape == second.shape == latin.shape, "no line at the foot: nothing is missing"
+    assert (first != second).any(), "letters, not boxes"
+
+
+def test_characters_that_no_font_has_are_owned_up_to():
     assert drawable("Ünïcödé Ελλάδα Привет ✓") == "Ünïcödé Ελλάδα Привет ✓"
     assert drawable("여자 a") == f"{UNKNOWN}{UNKNOWN} a"
+    private = "\ue123"
+    assert lettering(f"{private} a", 20)[1] == f"{UNKNOWN} a"
     latin = contact_sheet([plain(COLOURS[0])], ["abc"], cell=200)
-    korean = contact_sheet([plain(COLOURS[0])], ["한국어"], cell=200)
-    assert korean.shape[0] > latin.shape[0], "a line at the foot says what the boxes are"
+    strange = contact_sheet([plain(COLOURS[0])], [private], cell=200)
+    assert strange.shape[0] > latin.shape[0], "a line at the foot says what the boxes are"
 
 
 def test_a_title_stands_above_the_grid():

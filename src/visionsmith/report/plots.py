@@ -25,8 +25,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from visionsmith.report.lettering import drawable
 from visionsmith.report.page import PLOT_MARK
-from visionsmith.report.sheet import drawable
 from visionsmith.report.tables import aligned, short
 
 __all__ = ["DPI", "PALETTE", "bars", "curves", "error_curve"]

@@ -1,27 +1,23 @@
 """Contact sheets: many pictures in one, each whole in its cell with its caption below.
 
-Text is set in DejaVu Sans, which matplotlib carries: Latin, Greek, Cyrillic and many signs, but no Hangul,
-Han or Kana. A character that the font lacks appears as a box, and a line at the foot of the sheet says so.
+Captions are set in the font that has their characters (`lettering`). A character that no font here has appears as a
+box, and a line at the foot of the sheet says so.
 """
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
-from matplotlib.ft2font import FT2Font
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-__all__ = ["contact_sheet", "drawable", "font_file"]
+from visionsmith.report.lettering import UNKNOWN, Lettering, lettering
 
-UNKNOWN = "▯"
+__all__ = ["contact_sheet"]
+
 MAX_LINES = 3
 INK, SOFT, LINE, GROUND = "#1b1d20", "#5c636c", "#dcdfe3", "#f5f6f7"
 RIGHT, WRONG = "#0a8a5f", "#c8321f"
@@ -30,20 +26,6 @@ _SIGNS = {None: "", True: "✓ ", False: "✗ "}
 _COLOURS = {"": LINE, "✓ ": RIGHT, "✗ ": WRONG}
 
 Picture = npt.NDArray[np.uint8]
-Font = ImageFont.FreeTypeFont
-
-
-def font_file(*, bold: bool = False) -> Path:
-    """DejaVu Sans as matplotlib carries it: the one font of plots and contact sheets."""
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
-
-
-def drawable(text: str) -> str:
-    """`text` with a box in place of every character that the font does not have (Korean, for one)."""
-    return "".join(
-        char if char in " \n" or _has_glyph(char) else " " if char.isspace() else UNKNOWN for char in text
-    )
 
 
 def contact_sheet(
@@ -77,10 +59,14 @@ def contact_sheet(
     assert columns > 0, f"columns = {columns}"
     assert cell >= 16, f"cell = {cell} pixels"
     size = max(10, round(cell * 0.08))
-    font = ImageFont.truetype(font_file(), size)
+    plain, _ = lettering("", size)
     signs = [_SIGNS[mark] for mark in marks or [None] * len(pictures)]
-    texts = [_wrap(sign + drawable(text), font, cell) for sign, text in zip(signs, captions, strict=True)]
-    lacking = any(UNKNOWN in drawable(text) for text in (title, *captions))
+    letters = [lettering(text, size) for text in captions]
+    texts = [
+        _wrap(text, face, cell, plain.width(sign)) for (face, text), sign in zip(letters, signs, strict=True)
+    ]
+    heading, headline = lettering(title, round(size * 1.35), bold=True)
+    lacking = any(UNKNOWN in text for text in (headline, *(text for _, text in letters)))
     grid = _Grid(
         columns=min(columns, len(pictures)),
         cell=cell,
@@ -91,19 +77,20 @@ def contact_sheet(
     rows = -(-len(pictures) // grid.columns)
     sheet = Image.new("RGB", (grid.width, grid.height(rows) + (2 * grid.line if lacking else 0)), "white")
     draw = ImageDraw.Draw(sheet)
-    if title:
-        heading = ImageFont.truetype(font_file(bold=True), round(size * 1.35))
-        text = _fit(drawable(title), heading, grid.width - 2 * grid.margin)
-        draw.text((grid.margin, round(0.7 * grid.margin)), text, INK, heading)
+    inner = grid.width - 2 * grid.margin
+    heading.draw(sheet, _fit(headline, heading, inner), grid.margin, round(0.7 * grid.margin), INK)
     for index, (picture, lines, sign) in enumerate(zip(pictures, texts, signs, strict=True)):
         left, top = grid.corner(index)
         _frame(draw, left, top, cell, sign)
         _place(sheet, picture, left, top, cell)
-        _caption(draw, lines, sign, font, left, top + cell + grid.below_picture, grid.line)
+        top += cell + grid.below_picture
+        plain.draw(sheet, sign, left, top, _COLOURS[sign])
+        for number, text in enumerate(lines):
+            indent = 0 if number else plain.width(sign)
+            letters[index][0].draw(sheet, text, left + indent, top + number * grid.line, INK)
     if lacking:
-        foot = f"{UNKNOWN} stands for a character that the sheet's font lacks (DejaVu Sans)"
-        place = (grid.margin, grid.height(rows) - grid.margin // 2)
-        draw.text(place, _fit(foot, font, grid.width - 2 * grid.margin), SOFT, font)
+        foot = f"{UNKNOWN} stands for a character that no font here has together with the others"
+        plain.draw(sheet, _fit(foot, plain, inner), grid.margin, grid.height(rows) - grid.margin // 2, SOFT)
     return np.asarray(sheet)
 
 
@@ -177,46 +164,29 @@ def _place(sheet: Image.Image, picture: Picture, left: int, top: int, cell: int)
     sheet.paste(image, (left + (cell - size[0]) // 2, top + (cell - size[1]) // 2))
 
 
-def _caption(
-    draw: ImageDraw.ImageDraw, lines: Sequence[str], sign: str, font: Font, left: int, top: int, pitch: int
-) -> None:
-    for number, text in enumerate(lines):
-        draw.text((left, top + number * pitch), text, INK, font)
-    if sign:
-        draw.text((left, top), sign, _COLOURS[sign], font)
+def _wrap(text: str, face: Lettering, width: int, indent: int) -> list[str]:
+    """At most three lines of `text` that fit, the first with room for `indent` pixels before it.
 
-
-def _wrap(text: str, font: Font, width: int) -> list[str]:
-    """At most three lines of `text` that fit; a word too long for a line is broken, what is left is cut."""
+    A word too long for a line is broken, what is left is cut.
+    """
     lines: list[str] = []
     rest = " ".join(text.split(" ")).replace("\n", " ").strip()
     while rest and len(lines) < MAX_LINES - 1:
-        taken = _fitting(rest, font, width)
+        taken = _fitting(rest, face, width if lines else width - indent)
         if taken < len(rest) and " " in rest[: taken + 1].strip():
             taken = rest[: taken + 1].rindex(" ")
         lines.append(rest[:taken].rstrip())
         rest = rest[taken:].lstrip()
-    return [*lines, _fit(rest, font, width)] if rest else lines or [""]
+    return [*lines, _fit(rest, face, width)] if rest else lines or [""]
 
 
-def _fitting(text: str, font: Font, width: int) -> int:
+def _fitting(text: str, face: Lettering, width: int) -> int:
     """How many leading characters fit into `width` pixels; at least one."""
-    return max(
-        1, bisect_right(range(1, len(text) + 1), width, key=lambda end: math.ceil(font.getlength(text[:end])))
-    )
+    return max(1, bisect_right(range(1, len(text) + 1), width, key=lambda end: face.width(text[:end])))
 
 
-def _fit(text: str, font: Font, width: int) -> str:
+def _fit(text: str, face: Lettering, width: int) -> str:
     """One line that fits; what is cut leaves an ellipsis."""
-    if font.getlength(text) <= width:
+    if face.width(text) <= width:
         return text
-    return text[: _fitting(text, font, width - round(font.getlength("…")))].rstrip() + "…"
-
-
-@cache
-def _glyphs() -> FT2Font:
-    return FT2Font(str(font_file()))
-
-
-def _has_glyph(char: str) -> bool:
-    return bool(_glyphs().get_char_index(ord(char)))
+    return text[: _fitting(text, face, width - face.width("…"))].rstrip() + "…"
