@@ -31,6 +31,7 @@ from visionsmith.data.sampler import RankBatches
 from visionsmith.errors import ConfigError, VisionsmithError
 from visionsmith.train.ema import Ema
 from visionsmith.train.optim import learning_rate, make_optimizer, set_trainable, widen_scalars
+from visionsmith.train.precision import has_bfloat16, settle_precision
 from visionsmith.train.processes import on_cpu
 from visionsmith.train.progress import TrainingProgress
 from visionsmith.train.recipe import StageConfig, TrainConfig
@@ -66,6 +67,7 @@ def fit(task: Task, config: TrainConfig, run: RunFolder, *, progress: bool = Tru
 
 class _Loop:
     def __init__(self, task: Task, config: TrainConfig, run: RunFolder, *, show: bool) -> None:
+        config = settle_precision(config)
         precision = "no" if config.precision == "fp32" else config.precision
         if config.threads:
             torch.set_num_threads(config.threads)
@@ -98,6 +100,10 @@ class _Loop:
         ):
             for sentence in passed_over:
                 self.bar.say(f"note: {sentence}")
+            if self.config.precision == "bf16" and not has_bfloat16(self.accelerator.device):
+                self.bar.say(
+                    "note: this machine emulates bf16, many times slower than fp32; use precision=fp32"
+                )
             self.started = time.monotonic()
             first_step = 0
             for stage in self.config.schedule:

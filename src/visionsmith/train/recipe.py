@@ -71,8 +71,8 @@ class TrainConfig:
     """Samples of one optimiser step over all processes and micro-batches."""
     accumulate: int = 1
     """Micro-batches a step in each process; exact also for losses that couple the samples of a batch."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Compute type under autocast; the weights stay float32."""
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
+    """Compute type under autocast; the weights stay float32. "auto": bf16 where the machine has it, else fp32."""
     ema: float | None = None
     """Decay of the moving average of the weights, or none. The average is what is evaluated and exported."""
     workers: int = 0

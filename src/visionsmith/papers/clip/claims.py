@@ -5,6 +5,7 @@ Two claims are read off the shipped checkpoint; the other two need short trainin
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -156,6 +157,7 @@ def _recipe(*, batch: int, steps: int, seed: int) -> Any:
     """The tiny recipe, shorter and narrower; no grouped rows and no average, which would blur what is compared."""
     from visionsmith.config import override
     from visionsmith.papers.clip.recipes import tiny
+    from visionsmith.train.precision import settle_precision
 
     settings = {
         "grouped_share": 0.0,
@@ -170,7 +172,8 @@ def _recipe(*, batch: int, steps: int, seed: int) -> Any:
             "optim": {"lr": 2e-3 * (batch / 256) ** 0.5},
         },
     }
-    return override(tiny(), settings)
+    recipe = override(tiny(), settings)
+    return dataclasses.replace(recipe, train=settle_precision(recipe.train))
 
 
 def _larger_batch(runs: _Runs) -> Claim:

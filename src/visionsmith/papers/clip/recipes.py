@@ -71,7 +71,7 @@ def tiny() -> ClipRecipe:
             steps=1500,
             optim=OptimConfig(lr=2e-3, warmup_steps=50, weight_decay=0.1),
             batch_size=256,
-            precision="bf16",
+            precision="auto",
             ema=0.998,
             threads=1,
             save_every=100,

@@ -42,9 +42,11 @@ def train(
     """
     from visionsmith.report.run_report import write_run_report
     from visionsmith.train.loop import fit
+    from visionsmith.train.precision import settle_precision
     from visionsmith.train.processes import processes
     from visionsmith.train.run_folder import RunFolder
 
+    recipe = dataclasses.replace(recipe, train=settle_precision(recipe.train))
     state = processes()
     run = RunFolder(output)
     with state.main_process_first():
