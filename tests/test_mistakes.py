@@ -315,3 +315,14 @@ def test_a_defect_is_not_called_a_mistake(
         main(["list"])
     assert stopped.value.code == 1
     assert "defect: ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_an_interruption_says_so(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("visionsmith.cli.listing.all_papers", interrupt)
+    with pytest.raises(SystemExit) as stopped:
+        main(["list"])
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == "stopped\n"

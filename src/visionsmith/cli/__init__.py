@@ -26,11 +26,11 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         _say(f"error: {error}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        _say("stopped")
-        sys.exit(130)
+    except SystemExit as end:
+        # Typer turns Ctrl-C into this code, without a word.
+        if end.code == 130:
+            _say("stopped")
+        raise
     except BrokenPipeError:
         # The reader of our output went away (`visionsmith list | head`): nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
