@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from visionsmith.report.console import list_first
+
 if TYPE_CHECKING:
     from visionsmith.data.sample import Sample
     from visionsmith.data.sources import OnProblem
@@ -25,7 +27,6 @@ __all__ = [
 ]
 
 _OPENMOJI = "openmoji"
-_LISTED = 20
 
 SourcePath = Annotated[
     Path,
@@ -80,7 +81,4 @@ def list_problems(what: str, entries: Sequence[tuple[str, str]]) -> None:
     if not entries:
         return
     typer.echo(f"{len(entries):,} {what}:", err=True)
-    for key, reason in entries[:_LISTED]:
-        typer.echo(f"  {key}: {reason}", err=True)
-    if len(entries) > _LISTED:
-        typer.echo(f"  and {len(entries) - _LISTED:,} more; --json lists all", err=True)
+    list_first([f"{key}: {reason}" for key, reason in entries])

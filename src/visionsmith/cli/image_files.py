@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Literal, ParamSpe
 
 import typer
 
-from visionsmith.report.console import show_json
+from visionsmith.report.console import list_first, show_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,8 +36,6 @@ __all__ = [
 P = ParamSpec("P")
 J = TypeVar("J")
 R = TypeVar("R")
-
-_LISTED = 20
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
@@ -196,10 +194,7 @@ def refuse_if_failed(failed: Sequence[VisionsmithError], total: int) -> None:
         return
     if total == 1:
         raise failed[0]
-    for error in failed[:_LISTED]:
-        typer.echo(f"  {error}", err=True)
-    if len(failed) > _LISTED:
-        typer.echo(f"  and {len(failed) - _LISTED:,} more; --json lists all", err=True)
+    list_first(failed)
     rest = ", the others are done" if len(failed) < total else ""
     raise DataError(f"{len(failed):,} of {total:,} pictures failed{rest}", do="the reasons are above")
 

@@ -7,12 +7,22 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["show_json", "show_table", "show_values"]
+__all__ = ["list_first", "show_json", "show_table", "show_values"]
+
+_LISTED = 20
 
 
 def show_json(value: Any) -> None:
     """Print a value as JSON on standard output."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def list_first(lines: Sequence[object]) -> None:
+    """Name what went wrong on the error stream: the first few one by one, and how many more there are."""
+    for line in lines[:_LISTED]:
+        sys.stderr.write(f"  {line}\n")
+    if len(lines) > _LISTED:
+        sys.stderr.write(f"  and {len(lines) - _LISTED:,} more; --json lists all\n")
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
