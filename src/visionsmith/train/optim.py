@@ -31,27 +31,31 @@ def set_trainable(model: nn.Module, stage: StageConfig) -> None:
         parameter.requires_grad_(any(fnmatchcase(name, pattern) for pattern in stage.trainable))
 
 
-def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters; those of fewer than two dimensions (gains, biases, ...) do not decay."""
+def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    """The optimiser over the trainable parameters; those of fewer than two dimensions decay only if told to."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+        {
+            "params": [p for p in trainable if p.ndim < 2],
+            "weight_decay": config.weight_decay if config.decay_all else 0.0,
+        },
     ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=config.lr,
-        betas=(config.beta1, config.beta2),
-        eps=config.eps,
-    )
+    groups = [group for group in groups if group["params"]]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps)
 
 
 def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
-    """The rate of step `step` (from 0) of `steps`: linear warm-up, then the schedule down to its final share."""
+    """The rate of step `step` (from 0) of `steps`: linear warm-up, then the schedule."""
     if step < config.warmup_steps:
-        return config.lr * (step + 1) / config.warmup_steps
+        risen = (step + 1) / config.warmup_steps
+        return config.lr * (config.initial_lr + (1 - config.initial_lr) * risen)
     if config.schedule == "constant":
         return config.lr
+    if config.schedule == "step":
+        return config.lr * config.final_lr ** sum(step >= place * steps for place in config.drops)
     progress = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
     fall = 0.5 * (1 + math.cos(math.pi * progress)) if config.schedule == "cosine" else 1 - progress
     return config.lr * (config.final_lr + (1 - config.final_lr) * fall)

@@ -17,27 +17,44 @@ def _require(name: str, value: object, holds: bool, do: str) -> None:
 
 @config
 class OptimConfig:
-    """AdamW and its learning-rate schedule."""
+    """The optimiser and its learning-rate schedule."""
 
+    optimizer: Literal["adamw", "sgd"] = "adamw"
     lr: float = 5e-4
     """Peak learning rate."""
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    schedule: Literal["cosine", "linear", "constant", "step"] = "cosine"
     """How the rate falls after the warm-up."""
     warmup_steps: int = 0
-    """Steps over which the rate rises linearly from zero."""
+    """Steps over which the rate rises linearly."""
+    initial_lr: float = 0.0
+    """Rate before the first step of the warm-up, as a share of the peak."""
     final_lr: float = 0.0
-    """Rate at the last step, as a share of the peak."""
+    """Rate at the last step, as a share of the peak. Of a "step" schedule: the factor at each of `drops`."""
+    drops: tuple[float, ...] = ()
+    """Where a "step" schedule multiplies the rate by `final_lr`, as shares of the stage's steps."""
     beta1: float = 0.9
+    """Of AdamW."""
     beta2: float = 0.98
+    """Of AdamW."""
     eps: float = 1e-6
+    """Of AdamW."""
+    momentum: float = 0.9
+    """Of SGD."""
     weight_decay: float = 0.2
-    """Decoupled; gains, biases, embeddings of one dimension and temperatures are spared."""
+    """Decoupled in AdamW, added to the gradient in SGD."""
+    decay_all: bool = False
+    """Whether gains, biases, embeddings of one dimension and temperatures decay too; else they are spared."""
     clip_norm: float | None = 1.0
     """Largest norm of the gradient over all parameters, or none."""
 
     def __post_init__(self) -> None:
         _require("lr", self.lr, self.lr > 0, "choose a positive rate")
         _require("warmup_steps", self.warmup_steps, self.warmup_steps >= 0, "choose 0 or more")
+        _require("initial_lr", self.initial_lr, 0 <= self.initial_lr <= 1, "choose a share from 0 to 1")
+        _require("momentum", self.momentum, 0 <= self.momentum < 1, "choose 0 <= momentum < 1")
+        _require(
+            "drops", self.drops, all(0 < place < 1 for place in self.drops), "choose shares between 0 and 1"
+        )
         _require("final_lr", self.final_lr, 0 <= self.final_lr <= 1, "choose a share from 0 to 1")
         _require("beta1", self.beta1, 0 <= self.beta1 < 1, "choose 0 <= beta1 < 1")
         _require("beta2", self.beta2, 0 <= self.beta2 < 1, "choose 0 <= beta2 < 1")

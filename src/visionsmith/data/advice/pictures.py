@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from visionsmith.data.records import RecordStore
 from visionsmith.data.sampler import Key, generator
-from visionsmith.image.augment import random_resized_crop
+from visionsmith.image.augment import random_square_crop
 from visionsmith.image.io import decode
 
 __all__ = ["PictureDataset", "Row", "collate"]
@@ -48,7 +48,7 @@ class PictureDataset(Dataset[Row]):
     def augment(self, image: np.ndarray, key: Key) -> Row:
         """The random crop, resized."""
         rng = generator(self.seed, *key)
-        return key[1], random_resized_crop(image, rng, self.size), float(rng.random())
+        return key[1], random_square_crop(image, rng, self.size), float(rng.random())
 
 
 def collate(rows: Sequence[Row]) -> dict[str, Tensor]:

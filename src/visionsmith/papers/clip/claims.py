@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from visionsmith.papers.claim import Claim
+from visionsmith.papers.claim import Claim, mean, spread
+from visionsmith.papers.trials import Trials
 
 if TYPE_CHECKING:
     from visionsmith.data.records import RecordStore
@@ -47,7 +49,7 @@ def claims(*, output: Path | None = None, progress: bool = True) -> Sequence[Cla
         *_probe_and_shots(clip, store, questions, split),
     ]
     with tempfile.TemporaryDirectory(prefix="visionsmith-claims-") as scratch:
-        runs = _Runs(output or Path(scratch), progress)
+        runs = _Runs(output or Path(scratch), "clip", progress=progress)
         found += [_larger_batch(runs), _contrastive_or_words(runs, store, questions)]
     return found
 
@@ -64,18 +66,18 @@ def _prompt_ensemble(clip: Clip, store: RecordStore, questions: Questions) -> Cl
         return zero_shot(images, clip.encode_labels(questions.captions, templates), truth)["top1"]
 
     singles = {template: top1([template]) for template in (PLAIN, *PHRASES)}
-    mean = sum(singles.values()) / len(singles)
+    alone = mean(list(singles.values()))
     together = top1([PLAIN, *PHRASES])
     return Claim(
         statement="Averaging the embeddings of many prompts beats a single prompt.",
         source="sec. 3.1.4, fig. 4",
         paper="+3.5 points ImageNet top-1 (80 prompts over one)",
-        measured=f"{together:.1%} with {len(singles)} prompts; one prompt {mean:.1%} on average, "
+        measured=f"{together:.1%} with {len(singles)} prompts; one prompt {alone:.1%} on average, "
         f"{min(singles.values()):.1%} to {max(singles.values()):.1%}",
-        holds=together - mean > 1 / len(truth),
+        holds=together - alone > 1 / len(truth),
         command=COMMAND,
         note="held-out emoji among all captions; a gain of one picture or less decides nothing",
-        values=(("ensemble", together), ("mean_single", mean), ("bare_caption", singles[PLAIN])),
+        values=(("ensemble", together), ("mean_single", alone), ("bare_caption", singles[PLAIN])),
     )
 
 
@@ -120,11 +122,8 @@ def _probe_and_shots(clip: Clip, store: RecordStore, questions: Questions, split
     ]
 
 
-class _Runs:
-    """Short trainings of the tiny recipe; a finished one in the folder is not run again."""
-
-    def __init__(self, folder: Path, progress: bool) -> None:
-        self.folder, self.progress = folder, progress
+class _Runs(Trials):
+    """Short trainings of the tiny recipe."""
 
     def top1(self, *, batch: int, steps: int, seed: int) -> float:
         """Zero-shot top-1 of a contrastive training."""
@@ -135,22 +134,6 @@ class _Runs:
             f"contrastive-b{batch}-s{steps}-seed{seed}", recipe, lambda: make_task(recipe, data=None)
         )
         return float(measured["zero_shot.top1"])
-
-    def fit(self, name: str, recipe: Any, make: Any) -> Mapping[str, float]:
-        """Train, or go on, or read the result of a finished run: its last evaluation."""
-        import json
-
-        from visionsmith.checkpoint import is_checkpoint
-        from visionsmith.train.loop import fit
-        from visionsmith.train.run_folder import RunFolder
-
-        run = RunFolder(self.folder / name)
-        run.start(paper="clip", data=None, recipe=recipe, resume=True)
-        if not is_checkpoint(run.model):
-            fit(make(), recipe.train, run, progress=self.progress)
-        lines = [json.loads(line) for line in run.log_file.read_text().splitlines()]
-        result: Mapping[str, float] = [line for line in lines if "evaluate" in line][-1]["evaluate"]
-        return result
 
 
 def _recipe(*, batch: int, steps: int, seed: int) -> Any:
@@ -185,16 +168,16 @@ def _larger_batch(runs: _Runs) -> Claim:
         statement="A larger batch, with more negatives for each pair, learns more.",
         source="sec. 2.5 (batch 32,768)",
         paper="no ablation in the paper; its batch was the largest of its kind",
-        measured=f"batch 256: {_spread(large)}; batch 64 for as many steps: {_spread(same_steps)}; "
-        f"batch 64 for as many samples: {_spread(same_samples)}",
-        holds=_mean(large) > max(_mean(same_steps), _mean(same_samples)),
+        measured=f"batch 256: {spread(large)}; batch 64 for as many steps: {spread(same_steps)}; "
+        f"batch 64 for as many samples: {spread(same_samples)}",
+        holds=mean(large) > max(mean(same_steps), mean(same_samples)),
         command=COMMAND,
         note=f"top-1 among all captions after {SAMPLES_SEEN:,} samples (batch 256), {len(SEEDS)} seeds; "
         "so few samples reward many small steps, which the paper's billions do not",
         values=(
-            ("batch_256", _mean(large)),
-            ("batch_64_same_steps", _mean(same_steps)),
-            ("batch_64_same_samples", _mean(same_samples)),
+            ("batch_256", mean(large)),
+            ("batch_64_same_steps", mean(same_steps)),
+            ("batch_64_same_samples", mean(same_samples)),
         ),
     )
 
@@ -206,23 +189,18 @@ def _contrastive_or_words(runs: _Runs, store: RecordStore, questions: Questions)
     for seed in SEEDS:
         recipe = _recipe(batch=256, steps=steps, seed=seed)
         name = f"words-b256-s{steps}-seed{seed}"
-        words.append(
-            float(
-                runs.fit(name, recipe, lambda recipe=recipe: _word_task(recipe, store, questions))[
-                    "words.top1"
-                ]
-            )
-        )
+        measured = runs.fit(name, recipe, partial(_word_task, recipe, store, questions))
+        words.append(float(measured["words.top1"]))
     return Claim(
         statement="Contrastive learning is more efficient than predicting the words of the caption.",
         source="sec. 2.3, fig. 2",
         paper="4x fewer images for the same zero-shot ImageNet accuracy than bag-of-words prediction",
-        measured=f"contrastive {_spread(contrastive)}; bag of words {_spread(words)}",
-        holds=_mean(contrastive) > _mean(words),
+        measured=f"contrastive {spread(contrastive)}; bag of words {spread(words)}",
+        holds=mean(contrastive) > mean(words),
         command=COMMAND,
         note=f"top-1 among all captions after {SAMPLES_SEEN:,} samples, {len(SEEDS)} seeds; same image "
         "tower and settings, of which none was tuned for the words",
-        values=(("contrastive", _mean(contrastive)), ("bag_of_words", _mean(words))),
+        values=(("contrastive", mean(contrastive)), ("bag_of_words", mean(words))),
     )
 
 
@@ -259,12 +237,3 @@ def _word_task(recipe: Any, store: RecordStore, questions: Questions) -> Any:
         export=lambda state: Export(config={"words": objective.words}, tensors=state, files={}),
         evaluate=measure,
     )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def _spread(values: Sequence[float]) -> str:
-    """Mean and range: "41.2 % (39.8 to 42.5)"."""
-    return f"{_mean(values):.1%} ({min(values):.1%} to {max(values):.1%})"

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from visionsmith.data.records import RecordStore
 from visionsmith.data.sampler import Key, generator
-from visionsmith.image.augment import random_affine, random_resized_crop
+from visionsmith.image.augment import random_affine, random_square_crop
 from visionsmith.image.io import decode
 from visionsmith.papers.clip.captions import reword
 from visionsmith.papers.clip.preprocess import resize_and_crop
@@ -40,7 +40,7 @@ class PairDataset(Dataset[Pair]):
         image = decode(record.image, where=f"{self.store.path}[{index}]")
         augment = self.augment
         if augment.crop is not None:
-            image = random_resized_crop(image, rng, self.size, augment.crop)
+            image = random_square_crop(image, rng, self.size, augment.crop)
         elif image.shape[:2] != (self.size, self.size):
             image = resize_and_crop(image, self.size)
         if augment.degrees or augment.shift or augment.scale != (1.0, 1.0):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from visionsmith.errors import ConfigError, DataError
-from visionsmith.report.console import show_json, show_table
+from visionsmith.errors import ConfigError
+from visionsmith.report.console import list_first, show_json, show_table
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from visionsmith.data.pictures import Pictures
     from visionsmith.papers.clip.clip import Clip
 
 __all__ = ["command", "load"]
@@ -23,8 +22,6 @@ Answer = tuple[dict[str, Any], Sequence[str], Sequence[Sequence[object]]]
 
 MOST_SHOWN = 60
 """Pictures on a contact sheet."""
-
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 
 def load(
@@ -80,29 +77,33 @@ def command(
     given = [*(images or []), *([folder] if folder else [])]
     if not given:
         raise ConfigError("no pictures were given", do="name pictures, or a folder with --in")
-    sheet = _free_name(output)
-    pictures = _Pictures(_find(given))
+    from visionsmith.data.pictures import Pictures, find_pictures, free_name
+
+    sheet = free_name("clip", output)
+    pictures = Pictures(find_pictures(given))
     clip = load(checkpoint, tokenizer=tokenizer, download=download)
     if labels is not None:
         result, columns, rows = _label(clip, pictures, labels, template, top, sheet)
     else:
         result, columns, rows = _search(clip, pictures, search or "", top, sheet)
     if as_json:
-        show_json({**result, "sheet": str(sheet)})
+        left_out = [str(error) for error in pictures.broken]
+        show_json({**result, "left_out": left_out, "sheet": str(sheet)})
     else:
         show_table(columns, rows)
+        list_first([f"left out: {error}" for error in pictures.broken])
         typer.echo(f"contact sheet: {sheet}")
 
 
 def _label(
-    clip: Clip, pictures: _Pictures, labels: str, template: list[str] | None, top: int, sheet: Path
+    clip: Clip, pictures: Pictures, labels: str, template: list[str] | None, top: int, sheet: Path
 ) -> Answer:
     from visionsmith.image.io import write_image
     from visionsmith.report.sheet import contact_sheet
 
     choices = list(dict.fromkeys(label.strip() for label in labels.split(",") if label.strip()))
     found = clip.classify_all(pictures, choices, template or ["{}"])
-    names = pictures.require_some()
+    names = pictures.names
     best = [dict(list(scores.items())[:top]) for scores in found]
     shown = range(min(len(names), MOST_SHOWN))
     captions = [f"{next(iter(best[place]))} {next(iter(best[place].values())):.0%}" for place in shown]
@@ -117,7 +118,7 @@ def _label(
     return result, ("picture", "rank", "label", "probability"), rows
 
 
-def _search(clip: Clip, pictures: _Pictures, sentence: str, top: int, sheet: Path) -> Answer:
+def _search(clip: Clip, pictures: Pictures, sentence: str, top: int, sheet: Path) -> Answer:
     from visionsmith.image.io import write_image
     from visionsmith.report.sheet import contact_sheet
 
@@ -126,7 +127,7 @@ def _search(clip: Clip, pictures: _Pictures, sentence: str, top: int, sheet: Pat
             "the sentence to search for is empty", do='write one, as in --search "a red bicycle"'
         )
     scores = (clip.encode_images(pictures) @ clip.encode_texts([sentence]).T)[:, 0]
-    names = pictures.require_some()
+    names = pictures.names
     order = scores.argsort(descending=True)[:top].tolist()
     captions = [f"{rank + 1}. {names[place].name} {scores[place]:.2f}" for rank, place in enumerate(order)]
     drawn = [pictures.read(names[place]) for place in order[:MOST_SHOWN]]
@@ -138,80 +139,3 @@ def _search(clip: Clip, pictures: _Pictures, sentence: str, top: int, sheet: Pat
         ("rank", "picture", "similarity"),
         rows,
     )
-
-
-def _find(given: list[Path]) -> list[Path]:
-    found: list[Path] = []
-    for path in given:
-        if not path.exists():
-            raise DataError("no such picture or folder", where=path, do="check the path")
-        if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-            if not inside:
-                raise DataError(
-                    "holds no pictures", where=path, do=f"known endings: {' '.join(sorted(SUFFIXES))}"
-                )
-            found += inside
-        else:
-            found.append(path)
-    return found
-
-
-class _Pictures:
-    """Reads pictures one after the other, so that a folder of any size fits in memory.
-
-    One broken file among several is named at the end and left out; when none is sound, the first is an error.
-    """
-
-    def __init__(self, paths: list[Path]) -> None:
-        self.paths = paths
-        self.names: list[Path] = []
-        self.broken: list[DataError] = []
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        from rich.console import Console
-        from rich.progress import track
-
-        console = Console(stderr=True)
-        quiet = len(self.paths) < 200 or not console.is_terminal
-        for path in track(self.paths, "read", console=console, transient=True, disable=quiet):
-            try:
-                image = self.read(path)
-            except DataError as error:
-                self.broken.append(error)
-                continue
-            self.names.append(path)
-            yield image
-        for fault in self.broken if self.names else ():
-            console.print(f"left out: {fault}", style="yellow", highlight=False, markup=False)
-
-    def read(self, path: Path) -> np.ndarray:
-        """One picture, at most 512 px on its shorter side: enough for any model and sheet."""
-        import cv2
-
-        from visionsmith.image.io import read_image
-
-        image = read_image(path)
-        scale = 512 / min(image.shape[:2])
-        if scale >= 1:
-            return image
-        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-
-    def require_some(self) -> list[Path]:
-        """The paths of the sound pictures, in the order in which they were given out."""
-        if not self.names:
-            raise self.broken[0]
-        return self.names
-
-
-def _free_name(output: Path | None) -> Path:
-    """The given name, or the first of clip.png, clip-2.png, ... that is free: an earlier sheet is never overwritten."""
-    if output is not None:
-        if output.suffix.lower() != ".png":
-            raise ConfigError(f"the contact sheet '{output}' is not a .png", do="end --output in .png")
-        return output
-    number = 1
-    while (name := Path("clip.png" if number == 1 else f"clip-{number}.png")).exists():
-        number += 1
-    return name
