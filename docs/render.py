@@ -96,8 +96,8 @@ def clip_measured() -> str:
     return markdown(("measure", "held-out combinations"), rows)
 
 
-def clip_claims() -> str:
-    """The paper's statements beside what was measured."""
+def claims(name: str) -> str:
+    """A paper's statements beside what was measured."""
     rows = [
         (
             f"{claim['statement']} ({claim['source']})",
@@ -106,7 +106,7 @@ def clip_claims() -> str:
             "holds" if claim["holds"] else "**does not hold here**",
             claim["note"],
         )
-        for claim in read("docs/results/clip_claims.json")
+        for claim in read(f"docs/results/{name}_claims.json")
     ]
     return markdown(("the paper says", "its figure", "measured", "", "note"), rows)
 
@@ -128,14 +128,19 @@ PARTS: dict[str, Callable[[], str]] = {
     "clip-headline": clip_headline,
     "clip-card": clip_card,
     "clip-measured": clip_measured,
-    "clip-claims": clip_claims,
     "benchmarks": benchmarks,
 }
 
 
+def part(name: str) -> str:
+    """The content of a generated part: one of `PARTS`, or SYSTEM-claims."""
+    system, _, kind = name.rpartition("-")
+    return claims(system) if kind == "claims" else PARTS[name]()
+
+
 def render(text: str) -> str:
     """The text with its generated parts filled."""
-    return PART.sub(lambda part: f"{part[1]}{PARTS[part['name']]().strip()}\n{part[3]}", text)
+    return PART.sub(lambda found: f"{found[1]}{part(found['name']).strip()}\n{found[3]}", text)
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ attributes, and its code is not looked at. An audit hook forbids the process wha
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import pickle
@@ -136,7 +137,9 @@ def read(path: Path) -> tuple[dict[str, Tensor], list[str]]:
             if any(name.split("/")[-1] == "constants.pkl" for name in names):
                 return dict(_attributes(_read_torchscript(archive, names, path.stat().st_size))), []
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        # Training files keep their script's settings beside the weights, in a class that holds values and does nothing.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         asked = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise RefusedError(

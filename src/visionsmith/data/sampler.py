@@ -7,14 +7,24 @@ batch. Since the plan depends on nothing else, a position in training is one num
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from itertools import count, repeat
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from torch.utils.data import Sampler
 
 from visionsmith.errors import ConfigError
 
-__all__ = ["BatchPlan", "GroupedBatches", "Key", "RankBatches", "ShuffledBatches", "generator"]
+__all__ = [
+    "BatchPlan",
+    "GroupedBatches",
+    "Key",
+    "RankBatches",
+    "ShuffledBatches",
+    "VaryingPlan",
+    "batch_rows",
+    "generator",
+]
 
 Key = tuple[int, int]
 """(epoch, index): what a data set needs to make one sample, augmentation included."""
@@ -26,7 +36,10 @@ def generator(seed: int, epoch: int, index: int) -> np.random.Generator:
 
 
 class BatchPlan(Protocol):
-    """Global batches of an epoch. Every epoch has the same number of batches, all of the same size."""
+    """Global batches of an epoch.
+
+    Every epoch has the same number of batches, all of the same size, unless the plan is a `VaryingPlan`.
+    """
 
     batch_size: int
 
@@ -35,6 +48,23 @@ class BatchPlan(Protocol):
 
     def epoch(self, epoch: int) -> np.ndarray:
         """Record indices of one epoch: int64 (batches, batch_size)."""
+
+
+@runtime_checkable
+class VaryingPlan(BatchPlan, Protocol):
+    """A plan whose batches are of several sizes, and whose epochs have more batches or fewer.
+
+    `epoch` gives the rows of all its batches in one: int64 (rows,). `batch_size` and the length are nominal.
+    """
+
+    batch_sizes: tuple[int, ...]
+    """Every number of rows that a batch may have."""
+
+    def lengths(self, epoch: int) -> Sequence[int]:
+        """Rows of each batch of one epoch."""
+
+    def marks(self, epoch: int) -> Sequence[tuple[int, ...]]:
+        """For each batch of one epoch: what its keys carry after (epoch, index)."""
 
 
 class ShuffledBatches:
@@ -122,8 +152,11 @@ class GroupedBatches:
         return batch
 
 
-class RankBatches(Sampler[list[Key]]):
-    """A DataLoader's batch sampler: one process's rows of the planned batches from a step on, without end."""
+class RankBatches(Sampler[list[tuple[int, ...]]]):
+    """A DataLoader's batch sampler: one process's rows of the planned batches from a step on, without end.
+
+    A key is (epoch, index), followed by the batch's mark where the plan is a `VaryingPlan`.
+    """
 
     def __init__(
         self,
@@ -143,23 +176,56 @@ class RankBatches(Sampler[list[Key]]):
             world: number of processes; divides the batch size.
             parts: micro-batches that each process's rows are cut into, in order; divides the rows.
         """
-        if plan.batch_size % (world * parts):
-            raise ConfigError(
-                f"batch_size = {plan.batch_size} is not a multiple of {world} processes x {parts} micro-batches",
-                do=f"choose a multiple of {world * parts}",
-            )
+        for size in plan.batch_sizes if isinstance(plan, VaryingPlan) else (plan.batch_size,):
+            if size % (world * parts):
+                raise ConfigError(
+                    f"batch_size = {size} is not a multiple of {world} processes x {parts} micro-batches",
+                    do=f"choose a multiple of {world * parts}",
+                )
         self.plan, self.start_step, self.rank, self.world, self.parts = plan, start_step, rank, world, parts
 
-    def __iter__(self) -> Iterator[list[Key]]:
-        rows = self.plan.batch_size // self.world
-        micro = rows // self.parts
-        epoch, skip = divmod(self.start_step, len(self.plan))
-        while True:
-            for batch in self.plan.epoch(epoch)[skip:]:
-                own = batch[self.rank * rows : (self.rank + 1) * rows]
-                for part in range(self.parts):
-                    yield [(epoch, int(index)) for index in own[part * micro : (part + 1) * micro]]
-            epoch, skip = epoch + 1, 0
+    def __iter__(self) -> Iterator[list[tuple[int, ...]]]:
+        for epoch, batch, mark in _batches(self.plan, self.start_step):
+            rows = len(batch) // self.world
+            micro = rows // self.parts
+            own = batch[self.rank * rows : (self.rank + 1) * rows]
+            for part in range(self.parts):
+                yield [(epoch, int(index), *mark) for index in own[part * micro : (part + 1) * micro]]
+
+
+def batch_rows(plan: BatchPlan, start_step: int = 0) -> Iterator[int]:
+    """Rows of the global batches from a step on, without end."""
+    if not isinstance(plan, VaryingPlan):
+        yield from repeat(plan.batch_size)
+        return
+    first, skip = _locate(plan, start_step)
+    yield from plan.lengths(first)[skip:]
+    for epoch in count(first + 1):
+        yield from plan.lengths(epoch)
+
+
+def _batches(plan: BatchPlan, start_step: int) -> Iterator[tuple[int, np.ndarray, tuple[int, ...]]]:
+    """Epoch, rows and mark of the global batches from a step on, without end."""
+    epoch, skip = _locate(plan, start_step)
+    while True:
+        if isinstance(plan, VaryingPlan):
+            cuts = np.cumsum(plan.lengths(epoch))[:-1]
+            batches = list(zip(np.split(plan.epoch(epoch), cuts), plan.marks(epoch), strict=True))
+        else:
+            batches = [(rows, ()) for rows in plan.epoch(epoch)]
+        for rows, mark in batches[skip:]:
+            yield epoch, rows, mark
+        epoch, skip = epoch + 1, 0
+
+
+def _locate(plan: BatchPlan, step: int) -> tuple[int, int]:
+    """The epoch of a step, and its place there."""
+    if not isinstance(plan, VaryingPlan):
+        return divmod(step, len(plan))
+    epoch = 0
+    while step >= (batches := len(plan.lengths(epoch))):
+        epoch, step = epoch + 1, step - batches
+    return epoch, step
 
 
 def _require_batch(records: int, batch_size: int) -> None:

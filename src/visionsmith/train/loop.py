@@ -27,7 +27,7 @@ from torch.distributed.tensor import DTensor
 
 from visionsmith import checkpoint
 from visionsmith.data.loader import loader, worker_errors
-from visionsmith.data.sampler import RankBatches
+from visionsmith.data.sampler import RankBatches, batch_rows
 from visionsmith.errors import ConfigError, VisionsmithError
 from visionsmith.train.ema import Ema
 from visionsmith.train.optim import learning_rate, make_optimizer, set_trainable, widen_scalars
@@ -43,7 +43,9 @@ from visionsmith.train.task import Batch, Task
 __all__ = ["fit"]
 
 
-def fit(task: Task, config: TrainConfig, run: RunFolder, *, progress: bool = True) -> Path:
+def fit(
+    task: Task, config: TrainConfig, run: RunFolder, *, progress: bool = True, more_to_come: bool = False
+) -> Path:
     """Train to the last step and write the finished checkpoint.
 
     Args:
@@ -51,6 +53,7 @@ def fit(task: Task, config: TrainConfig, run: RunFolder, *, progress: bool = Tru
         config: how long, how large, how often.
         run: a started run folder; goes on from its newest undamaged state.
         progress: whether to show a bar.
+        more_to_come: whether this process will train again, so that the communication of several processes stays open.
 
     Returns:
         The folder of the finished checkpoint.
@@ -59,10 +62,13 @@ def fit(task: Task, config: TrainConfig, run: RunFolder, *, progress: bool = Tru
         VisionsmithError: the loss is not finite, the data set is too small, the disk is full, ...
     """
     loop = _Loop(task, config, run, show=progress)
+    stay_open = False
     try:
-        return loop.run_all()
+        finished = loop.run_all()
+        stay_open = more_to_come
+        return finished
     finally:
-        loop.release()
+        loop.release(stay_open=stay_open)
 
 
 class _Loop:
@@ -155,7 +161,7 @@ class _Loop:
             parts=self.config.accumulate,
         )
         pin = accelerator.device.type == "cuda"
-        self.window = _Window(self.config.batch_size)
+        self.window, self.rows = _Window(), batch_rows(self.task.plan, self.step)
         return loader(self.task.dataset, batches, self.task.collate, workers=self.config.workers, pin=pin)
 
     def _one_step(self, stage: StageConfig, first_step: int, batches: Iterator[Batch]) -> None:
@@ -177,7 +183,7 @@ class _Loop:
         if self.ema is not None:
             self.ema.update()
         self.step += 1
-        self.window.add(losses, norm)
+        self.window.add(losses, norm, next(self.rows))
         log_now = self.step % config.log_every == 0 or self.step == config.total_steps
         self.bar.advance(self._log(rate, stage.name) if log_now else None)
 
@@ -199,7 +205,7 @@ class _Loop:
         if self.main:
             self.folder.log(entry)
             self._tensorboard(entry)
-        self.window = _Window(self.config.batch_size)
+        self.window = _Window()
         return f"loss {values['loss']:.3f}  {speed:.0f}/s  data {waiting:.0%}"
 
     def _tensorboard(self, entry: Mapping[str, Any]) -> None:
@@ -274,8 +280,8 @@ class _Loop:
                 write_image(self.folder.path / "samples.png", picture)
         return self.folder.model
 
-    def release(self) -> None:
-        """Close the communication while the interpreter is whole.
+    def release(self, *, stay_open: bool = False) -> None:
+        """Let go of the model, and unless it is to stay open close the communication while the interpreter is whole.
 
         A wrapped or sharded model keeps the threads of the process group alive, also when the group has been destroyed.
         Threads that are left when Python shuts down may end a finished process with SIGABRT (pytorch/pytorch#179291).
@@ -283,10 +289,13 @@ class _Loop:
         if self.accelerator.num_processes > 1:
             # Shards belong to the caller, who is gone by then.
             atexit.register(gc.collect)
+        if hasattr(self, "writer"):
+            self.writer.close()
         for name in ("model", "optimizer", "ema"):
             self.__dict__.pop(name, None)
         self.accelerator.free_memory()
-        self.accelerator.end_training()
+        if not stay_open:
+            self.accelerator.end_training()
 
     def _must_stop(self) -> bool:
         if self.accelerator.num_processes == 1:
@@ -325,10 +334,9 @@ class _Stopped(VisionsmithError):
 class _Window:
     """Sums since the last line of the log; tensors stay on their device until they are read."""
 
-    def __init__(self, batch_size: int) -> None:
-        self.batch_size = batch_size
+    def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
-        self.steps = 0
+        self.steps = self.samples = 0
         self.waited = 0.0
         self.restart()
 
@@ -341,13 +349,14 @@ class _Window:
         yield
         self.waited += time.monotonic() - begin
 
-    def add(self, losses: Mapping[str, Tensor], norm: Tensor | None) -> None:
+    def add(self, losses: Mapping[str, Tensor], norm: Tensor | None, samples: int) -> None:
         values = dict(losses) if norm is None else {**losses, "grad_norm": norm}
         for name, value in values.items():
             # The norm over sharded gradients is itself spread over the processes.
             value = (value.full_tensor() if isinstance(value, DTensor) else value).detach().float()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.steps += 1
+        self.samples += samples
 
     def means(self) -> dict[str, Tensor]:
         return {name: value / self.steps for name, value in self.sums.items()}
@@ -355,4 +364,4 @@ class _Window:
     def speed(self) -> tuple[float, float]:
         """Samples a second over all processes, and the share of the time spent waiting for data."""
         elapsed = max(time.monotonic() - self.began, 1e-9)
-        return self.steps * self.batch_size / elapsed, min(1.0, self.waited / elapsed)
+        return self.samples / elapsed, min(1.0, self.waited / elapsed)
