@@ -3,8 +3,8 @@
     python benchmarks/mobilevit.py [--sizes XXS XS S] [--batches 1 16] [--side 256] [--repeats 7] [--threads 1]
 
 Answers are compared first. Ours has its batch norms folded, as `visionsmith run mobilevit` uses it; so has the
-MobileNet. The three alternate; a ratio is the median of transformers' time over that of ours. The MobileNet's times stand in the
-result file and above the ratios: it is faster, as the paper says of MobileNetV2, and there is no target for it.
+MobileNet. The three alternate; a ratio is the median of transformers' time over that of ours. The MobileNet's times
+stand in the result file and above the ratios: it is faster, as the paper says of MobileNetV2, and has no target.
 """
 
 from __future__ import annotations

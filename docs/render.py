@@ -54,21 +54,37 @@ def clip_headline() -> str:
 
 
 def clip_card() -> str:
-    """How the shipped checkpoint was made."""
-    card = json.loads((shipped_checkpoint("clip") / "card.json").read_text(encoding="utf-8"))
+    """How CLIP's shipped checkpoint was made."""
+    made, data = read_card("clip")
+    rows = [
+        *made,
+        ("data", f"{count(data['records'])} pairs of OpenMoji, {data['held_out']} pictures held out"),
+        ("licence of the drawings", data["licence"]),
+    ]
+    return markdown(("", ""), rows)
+
+
+def read_card(name: str) -> tuple[list[tuple[str, str]], dict[str, Any]]:
+    """Command, time, machine and length of the training behind a shipped checkpoint; and what it says of its data."""
+    card = json.loads((shipped_checkpoint(name) / "card.json").read_text(encoding="utf-8"))
+    train = card["recipe"]["recipe"]["train"]
     rows = [
         ("command", f"`{card['command']}`"),
         ("time", f"{card['minutes']:.0f} minutes"),
         ("machine", card["machine"]),
-        (
-            "steps x batch",
-            f"{card['recipe']['recipe']['train']['steps']} x {card['recipe']['recipe']['train']['batch_size']}",
-        ),
-        (
-            "data",
-            f"{count(card['data']['records'])} pairs of OpenMoji, {card['data']['held_out']} pictures held out",
-        ),
-        ("licence of the drawings", card["data"]["licence"]),
+        ("steps x batch", f"{train['steps']} x {train['batch_size']}"),
+    ]
+    return rows, card["data"]
+
+
+def card(name: str) -> str:
+    """How a classifier's shipped checkpoint was made."""
+    made, data = read_card(name)
+    rows = [
+        *made,
+        ("data", f"{count(data['records'])} built-in scenes of {data['classes']} classes"),
+        ("tested on", f"{count(data['held_out'])} scenes with other drawings and other photographs"),
+        ("licence of the drawings", data["licence"]),
     ]
     return markdown(("", ""), rows)
 
@@ -133,9 +149,11 @@ PARTS: dict[str, Callable[[], str]] = {
 
 
 def part(name: str) -> str:
-    """The content of a generated part: one of `PARTS`, or SYSTEM-claims."""
+    """The content of a generated part: one of `PARTS`, or SYSTEM-claims, or a classifier's SYSTEM-card."""
+    if name in PARTS:
+        return PARTS[name]()
     system, _, kind = name.rpartition("-")
-    return claims(system) if kind == "claims" else PARTS[name]()
+    return {"claims": claims, "card": card}[kind](system.replace("-", "_"))
 
 
 def render(text: str) -> str:

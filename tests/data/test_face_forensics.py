@@ -29,7 +29,10 @@ def by_key(frames: list[Frame]) -> dict[str, Frame]:
 
 def test_the_re_implementations_layout(tmp_path: Path) -> None:
     for split in ("train", "valid", "test"):
-        write(tmp_path / split / "real" / "000" / "1.png", tmp_path / split / "fake" / "Deepfakes" / "000_003" / "1.png")
+        write(
+            tmp_path / split / "real" / "000" / "1.png",
+            tmp_path / split / "fake" / "Deepfakes" / "000_003" / "1.png",
+        )
         write(tmp_path / split / "fake" / "Face2Face" / "000_003" / "1.png")
     frames = by_key(find_frames(tmp_path))
     assert len(frames) == 9
@@ -78,7 +81,11 @@ def test_an_index(tmp_path: Path) -> None:
     index = {
         "FF++": {
             "FF-real": {"train": {"c23": {"000": {"label": "FF-real", "frames": names[:1]}}}},
-            "FF-DF": {"test": {"c23": {"000_003": {"label": "FF-DF", "frames": ["faces\\df\\000_003\\0.png", names[2]]}}}},
+            "FF-DF": {
+                "test": {
+                    "c23": {"000_003": {"label": "FF-DF", "frames": ["faces\\df\\000_003\\0.png", names[2]]}}
+                }
+            },
         }
     }
     (tmp_path / "index.json").write_text(json.dumps(index))
@@ -114,7 +121,9 @@ def test_only_one_kind_gets_a_sentence(tmp_path: Path) -> None:
     for split in ("train", "val", "test"):
         write(*(tmp_path / "d" / split / "real" / f"{number}.png" for number in range(2)))
     opened = open_forgeries(tmp_path / "d")
-    with pytest.raises(DataError, match="has 2 real and 0 forged pictures for 'train'.*both kinds are needed"):
+    with pytest.raises(
+        DataError, match=r"has 2 real and 0 forged pictures for 'train'.*both kinds are needed"
+    ):
         opened.select("train")
     with pytest.raises(ConfigError, match="there is no compression 'c23'"):
         opened.select("train", "c23")

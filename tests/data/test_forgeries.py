@@ -103,14 +103,17 @@ def test_every_square_is_there_real_and_forged() -> None:
         assert (mask is None) == (one.meta["label"] == "real")
         limits = COMPRESSIONS[one.meta["compression"]]
         assert read_header(one.image).format == ("PNG" if limits is None else "JPEG")
-        assert one.meta["quality"] is None if limits is None else limits[0] <= one.meta["quality"] <= limits[1]
+        assert (
+            one.meta["quality"] is None if limits is None else limits[0] <= one.meta["quality"] <= limits[1]
+        )
         assert decode(one.image).shape == (48, 48, 3)
 
 
 def test_compression_gives_nothing_away() -> None:
     found = samples(compressions=("lq",), cuts=dict.fromkeys(SPLITS, 60))
     qualities = {
-        label: [one.meta["quality"] for one in found if one.meta["label"] == label] for label in ("real", "forged")
+        label: [one.meta["quality"] for one in found if one.meta["label"] == label]
+        for label in ("real", "forged")
     }
     low, high = COMPRESSIONS["lq"] or (0, 0)
     spread = (high - low) / np.sqrt(12) * np.sqrt(2 / len(qualities["real"]))

@@ -61,7 +61,9 @@ def test_no_threshold_brings_the_two_errors_nearer(seed: int) -> None:
 
 def test_scores_by_hand() -> None:
     scores = forgery_scores([0.9, 0.4, 0.6, 0.1], [True, True, False, False], threshold=0.5)
-    assert scores["accuracy"] == scores["balanced_accuracy"] == scores["false_alarms"] == scores["misses"] == 0.5
+    assert (
+        scores["accuracy"] == scores["balanced_accuracy"] == scores["false_alarms"] == scores["misses"] == 0.5
+    )
     assert scores["auc"] == 0.75
     assert scores["equal_error"] == 0.5
     perfect = forgery_scores([0.9, 0.8, 0.2, 0.1], [True, True, False, False])

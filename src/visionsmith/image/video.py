@@ -51,7 +51,9 @@ def read_frames(path: Path, count: int, *, max_pixels: int = MAX_PIXELS) -> Iter
     if not path.is_file():
         raise DataError("no such video", where=path, do="check the path")
     with quiet(), _opened(path) as video:
-        width, height = (int(video.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        width, height = (
+            int(video.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        )
         if width * height > max_pixels:
             raise DataError(
                 f"declares frames of {width:,} x {height:,} px, above the limit of {max_pixels:,} pixels",
@@ -105,5 +107,7 @@ def _picked(video: cv2.VideoCapture, path: Path, total: int, count: int) -> Iter
 
 def _damaged(path: Path, reason: str) -> DataError:
     return DataError(
-        f"is no video that can be decoded ({reason})", where=path, do="copy it again, or convert it to MP4 (H.264)"
+        f"is no video that can be decoded ({reason})",
+        where=path,
+        do="copy it again, or convert it to MP4 (H.264)",
     )

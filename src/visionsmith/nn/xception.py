@@ -143,7 +143,7 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         straight = x
         if self.skip is not None and self.skipbn is not None:
-            # A strided 1 x 1 convolution, as a choice of positions first: torch 2.13's own, of fewer than eight channels
-            # last in memory, writes outside its memory in the backward pass.
+            # A strided 1 x 1 convolution, by a choice of positions first. torch 2.13's own, of fewer than eight
+            # channels that are last in memory, writes outside its memory in the backward pass.
             straight = self.skipbn(self.skip(x[:, :, :: self.stride, :: self.stride]))
         return torch.add(self.rep(x), straight)

@@ -41,13 +41,18 @@ class Trials:
             The last evaluation of the run's log, by name.
         """
         from visionsmith.checkpoint import is_checkpoint
-        from visionsmith.train.loop import fit
+        from visionsmith.train.loop import Stopped, fit
         from visionsmith.train.run_folder import RunFolder
 
         run = RunFolder(self.folder / name)
         run.start(paper=self.paper, data=data, recipe=recipe, resume=True)
         if not is_checkpoint(run.model):
-            fit(make_task(), recipe.train, run, progress=self.progress)
+            try:
+                fit(make_task(), recipe.train, run, progress=self.progress)
+            except Stopped as stopped:
+                # A claim's command has no --resume: it always goes on with what is in its folder.
+                hint = "give the same command again, with the same --output"
+                raise Stopped(stopped.run, stopped.step, do=hint) from stopped
         lines = [json.loads(line) for line in run.log_file.read_text(encoding="utf-8").splitlines()]
         result: Mapping[str, float] = [line for line in lines if "evaluate" in line][-1]["evaluate"]
         return result

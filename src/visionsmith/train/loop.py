@@ -40,7 +40,7 @@ from visionsmith.train.state import load_state, model_state, read_progress, save
 from visionsmith.train.step import Stepper, backward
 from visionsmith.train.task import Batch, Task
 
-__all__ = ["fit"]
+__all__ = ["Stopped", "fit"]
 
 
 def fit(
@@ -144,7 +144,7 @@ class _Loop:
             if self.step % self.config.save_every == 0 or self.step == last_step or self._must_stop():
                 self._save()
             if self._must_stop() and self.step < self.config.total_steps:
-                raise _Stopped(self.folder.path, self.step)
+                raise Stopped(self.folder.path, self.step)
             if (
                 self.config.evaluate_every
                 and self.step % self.config.evaluate_every == 0 < self.config.total_steps - self.step
@@ -324,11 +324,14 @@ class _Loop:
                 signal.signal(number, handler)
 
 
-class _Stopped(VisionsmithError):
+class Stopped(VisionsmithError):
+    """The user asked a run to stop, and its state is saved."""
+
     exit_code = 130
 
-    def __init__(self, run: Path, step: int) -> None:
-        super().__init__(f"stopped and saved at step {step}", where=run, do="go on with --resume")
+    def __init__(self, run: Path, step: int, do: str = "go on with --resume") -> None:
+        super().__init__(f"stopped and saved at step {step}", where=run, do=do)
+        self.run, self.step = run, step
 
 
 class _Window:

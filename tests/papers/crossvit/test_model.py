@@ -72,7 +72,7 @@ def test_the_public_codes_outputs(name: str) -> None:
 
 
 def by_definition(attention: CrossAttention, x: Tensor) -> Tensor:
-    """Equation 5 with keys and values of every token, head by head and image by image."""
+    """Cross-attention with keys and values of every token, head by head and image by image."""
     width = x.shape[-1] // attention.heads
     found = []
     for image in x:
@@ -140,6 +140,21 @@ def test_cross_attention_replaces_the_class_tokens_and_reads_both_branches_as_th
         joined = block.norm1(torch.cat([asking, other[:, 1:]], dim=1))
         answer = stage.revert_projs[branch](asking + by_definition(block.attn, joined))
         torch.testing.assert_close(own_out[:, :1], answer)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_gradients_of_an_exchange_are_those_of_finite_differences(fusion: str) -> None:
+    model = make(
+        fusion=fusion, widths=[4, 8], heads=[2, 2], image_sizes=[12, 16], depths=[[1, 1, 1]]
+    ).double()
+    tokens = tokens_of(model, 1)
+
+    def exchange(small: Tensor, large: Tensor) -> tuple[Tensor, Tensor]:
+        found = model.blocks[0].exchange(Tokens(small, large, tokens.grids))
+        return found.small, found.large
+
+    inputs = [x.double().requires_grad_() for x in tokens[:2]]
+    assert torch.autograd.gradcheck(exchange, inputs)
 
 
 def test_several_rounds_ask_the_same_patches() -> None:

@@ -239,18 +239,22 @@ def test_labels_and_attention_of_a_users_pictures(trained: Path, shapes: Path, t
     assert read_image(attention).shape[0] > 4 * 220
 
 
-def test_the_spotlight_is_on_the_patch_that_is_looked_at(trained: Path) -> None:
-    from visionsmith.papers.crossvit.classifier import _spotlight
+def test_what_is_looked_at_keeps_its_light(trained: Path) -> None:
+    from visionsmith.papers.crossvit.classifier import _look
 
     image = np.full((32, 32, 3), (200, 40, 40), dtype=np.uint8)
-    weights = np.zeros((4, 4), dtype=np.float32)
-    weights[1, 2] = 1
-    lit = _spotlight(image, weights).astype(int)
+    weights = np.full((4, 4), 0.05, dtype=np.float32)
+    weights[1, 2] = 0.25
+    look = _look(image, weights)
+    lit = look.picture.astype(int)
     assert np.abs(lit[12, 20] - (200, 40, 40)).max() <= 12  # the patch's centre keeps its colour
     assert lit[28, 4].max() < 50  # far from it all is gray and dark
     assert np.ptp(lit[28, 4]) == 0
-    shown, on_small, on_large = visionsmith.load("crossvit", trained).attention(image)
-    assert shown.shape == on_small.shape == on_large.shape == (32, 32, 3)
+    assert look.peak == pytest.approx(4)
+    assert _look(image, np.full((4, 4), 1 / 16, dtype=np.float32)).peak == pytest.approx(1)
+    for found in visionsmith.load("crossvit", trained).attention(image):
+        assert found.picture.shape == (32, 32, 3)
+        assert found.peak >= 1
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.papers.f3net.conftest import CONFIG, SMALL
 
+from tests.papers.f3net.conftest import CONFIG, SMALL
 from visionsmith.config import decode, encode
 from visionsmith.errors import ConfigError
 from visionsmith.nn.xception import Xception
@@ -29,7 +29,11 @@ def test_mixblock_is_the_public_codes() -> None:
     golden = load_file(GOLDEN)
     block = MixBlock(8).eval()
     block.load_state_dict(
-        {key.removeprefix("state/").lower(): value for key, value in golden.items() if key.startswith("state/")}
+        {
+            key.removeprefix("state/").lower(): value
+            for key, value in golden.items()
+            if key.startswith("state/")
+        }
     )
     fad, lfs = block(golden["io/fad"], golden["io/lfs"])
     torch.testing.assert_close(fad, golden["io/fad_out"], rtol=0, atol=1e-5)
@@ -41,7 +45,9 @@ def test_mixblock_begins_as_an_identity() -> None:
     fad, lfs = torch.randn(2, 2, 4, 6, 6)
     # The gate is closed: what passes is the convolution's bias.
     mixed = block(fad, lfs)
-    for before, after, bias in zip((fad, lfs), mixed, (block.fad_conv.bias, block.lfs_conv.bias), strict=True):
+    for before, after, bias in zip(
+        (fad, lfs), mixed, (block.fad_conv.bias, block.lfs_conv.bias), strict=True
+    ):
         scale = 1 / (1 + 1e-5) ** 0.5
         torch.testing.assert_close(after - before, (bias * scale)[None, :, None, None].expand_as(after))
 
@@ -93,7 +99,9 @@ def test_maps_have_the_published_shapes() -> None:
 
 @pytest.mark.parametrize("size", [32, 47, 48, 50, 64, 72, 75, 88, 96])
 def test_any_size_runs_and_learns(size: int) -> None:
-    model = F3Net(dataclasses.replace(CONFIG, image_size=size, stream=dataclasses.replace(SMALL, strides=(2, 2, 2, 2))))
+    model = F3Net(
+        dataclasses.replace(CONFIG, image_size=size, stream=dataclasses.replace(SMALL, strides=(2, 2, 2, 2)))
+    )
     pixels = torch.rand(2, 3, size, size) * 2 - 1
     model(pixels).square().sum().backward()
     without = [name for name, parameter in model.named_parameters() if parameter.grad is None]
@@ -102,7 +110,7 @@ def test_any_size_runs_and_learns(size: int) -> None:
 
 def test_streams_that_cannot_meet_get_a_sentence() -> None:
     odd = XceptionConfig(stem=(2, 2), entry=(2,), middle=1, exit=(2, 2, 2), strides=(1, 1))
-    with pytest.raises(ConfigError, match="image_size = 48 px .* choose 49 px, or set mix=false"):
+    with pytest.raises(ConfigError, match=r"image_size = 48 px .* choose 49 px, or set mix=false"):
         F3Net(F3NetConfig(image_size=48, stream=odd))
     F3Net(F3NetConfig(image_size=48, stream=odd, mix=False))(torch.zeros(2, 3, 48, 48))
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.papers.f3net.conftest import CONFIG, SMALL
 from torch import Tensor
 
+from tests.papers.f3net.conftest import CONFIG, SMALL
 from visionsmith import checkpoint as checkpoints
 from visionsmith.cli import main
 from visionsmith.errors import CheckpointError
@@ -127,11 +127,15 @@ def test_what_does_not_fit_gets_a_sentence(tmp_path: Path) -> None:
     state = public_names(F3Net(PUBLIC).state_dict(), wrapped=False)
     with pytest.raises(CheckpointError, match=r"there is no streams\.\*"):
         from_official({"weight": torch.zeros(1)})
-    with pytest.raises(CheckpointError, match="this looks like a training file: give what it holds under 'state_dict'"):
+    with pytest.raises(
+        CheckpointError, match="this looks like a training file: give what it holds under 'state_dict'"
+    ):
         from_official({"state_dict": state})  # type: ignore[dict-item]
     del state["fc.bias"]
     with pytest.raises(CheckpointError, match=r"1 missing \(fc.bias\)"):
         from_official(state)
     save_file({"conv1.weight": torch.zeros(4, 3, 3, 3)}, tmp_path / "x.safetensors")
-    with pytest.raises(CheckpointError, match=r"x.safetensors: the weights do not fit.*give an ImageNet Xception"):
+    with pytest.raises(
+        CheckpointError, match=r"x.safetensors: the weights do not fit.*give an ImageNet Xception"
+    ):
         start_from_xception(F3Net(PUBLIC), tmp_path / "x.safetensors")

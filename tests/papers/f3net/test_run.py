@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.image.test_video import write_video
 
 import visionsmith as vs
+from tests.image.test_video import write_video
 from visionsmith.cli import main
 from visionsmith.errors import ConfigError
 from visionsmith.image.io import encode_png, read_image
@@ -46,7 +46,12 @@ def test_pictures_of_every_kind(photos: Path, checkpoint: Path, capsys) -> None:
     code, out, _ = run(photos, "--checkpoint", checkpoint, "--json", capsys=capsys)
     assert code == 0
     printed = json.loads(out)
-    assert [Path(one["path"]).name for one in printed["found"]] == ["alpha.png", "colour.png", "gray.png", "small.png"]
+    assert [Path(one["path"]).name for one in printed["found"]] == [
+        "alpha.png",
+        "colour.png",
+        "gray.png",
+        "small.png",
+    ]
     detector = vs.load("f3net", checkpoint)
     expected = detector.probabilities([one["path"] for one in printed["found"]])
     assert [one["probability"] for one in printed["found"]] == pytest.approx(expected, abs=1e-4)

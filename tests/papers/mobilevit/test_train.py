@@ -16,11 +16,15 @@ import visionsmith as vs
 from visionsmith import checkpoint
 from visionsmith.cli.app import app
 from visionsmith.config import override
+from visionsmith.data.labelled import Labelled, open_labelled
+from visionsmith.data.sampler import VaryingPlan
 from visionsmith.errors import ConfigError, DataError, VisionsmithError
 from visionsmith.image.io import encode_png
 from visionsmith.papers.mobilevit.evaluate import evaluate
 from visionsmith.papers.mobilevit.recipes import MobileViTRecipe, paper_s, paper_xxs, tiny
-from visionsmith.papers.mobilevit.train import make_model, train
+from visionsmith.papers.mobilevit.train import make_model, make_task, train
+from visionsmith.train.loop import fit
+from visionsmith.train.run_folder import RunFolder
 
 SHAPES = ("bar", "disc", "ring")
 
@@ -79,7 +83,7 @@ def mini(**settings: object) -> MobileViTRecipe:
 def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     output = tmp_path_factory.mktemp("run")
-    return train(mini(steps=60), data=folder, output=output / "run", progress=False)
+    return train(mini(steps=50, save_every=50), data=folder, output=output / "run", progress=False)
 
 
 def test_it_learns_a_user_folder_at_every_size(trained: Path, folder: Path) -> None:
@@ -101,23 +105,36 @@ def test_the_checkpoint_says_how_it_is_used(trained: Path) -> None:
     assert set(checkpoint.read(trained).config) == {"model", "classes", "size", "resize"}
 
 
-def test_a_run_resumes_to_the_bit(folder: Path, tmp_path: Path) -> None:
-    whole = train(mini(), data=folder, output=tmp_path / "whole", progress=False)
-    again = train(mini(), data=folder, output=tmp_path / "again", progress=False)
-    shutil.rmtree(again)
-    shutil.rmtree(tmp_path / "again" / "checkpoints" / "step-00000012")
-    train(mini(), data=folder, output=tmp_path / "again", resume=True, progress=False)
-    left, right = checkpoint.read(whole).tensors(), checkpoint.read(again).tensors()
-    assert all(torch.equal(tensor, right[name]) for name, tensor in left.items())
+@pytest.fixture(scope="module")
+def opened(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Labelled:
+    return open_labelled(folder, into=tmp_path_factory.mktemp("packed") / "records")
 
 
-def test_one_size_and_micro_batches_train_too(folder: Path, tmp_path: Path) -> None:
-    fixed = override(mini(steps=2), {"scales": None})
-    assert train(fixed, data=folder, output=tmp_path / "fixed", progress=False).is_dir()
-    parts = mini(**{"steps": 2, "accumulate": 2, "scales.divisor": 2})
-    assert train(parts, data=folder, output=tmp_path / "parts", progress=False).is_dir()
+def fit_only(recipe: MobileViTRecipe, data: Labelled, output: Path) -> dict[str, torch.Tensor]:
+    """The weights of a training without its report."""
+    run = RunFolder(output)
+    run.start(paper="mobilevit", data=None, recipe=recipe, resume=True)
+    return checkpoint.read(fit(make_task(recipe, data), recipe.train, run, progress=False)).tensors()
+
+
+@pytest.mark.slow
+def test_a_run_resumes_to_the_bit(opened: Labelled, tmp_path: Path) -> None:
+    recipe = mini(steps=6, save_every=3)
+    whole = fit_only(recipe, opened, tmp_path / "whole")
+    fit_only(recipe, opened, tmp_path / "again")
+    shutil.rmtree(tmp_path / "again" / "model")
+    shutil.rmtree(tmp_path / "again" / "checkpoints" / "step-00000006")
+    again = fit_only(recipe, opened, tmp_path / "again")
+    assert all(torch.equal(tensor, again[name]) for name, tensor in whole.items())
+
+
+def test_one_size_and_micro_batches_train_too(opened: Labelled, tmp_path: Path) -> None:
+    fixed = override(mini(steps=1), {"scales": None})
+    assert not isinstance(make_task(fixed, opened).plan, VaryingPlan)
+    fit_only(fixed, opened, tmp_path / "fixed")
+    fit_only(mini(**{"steps": 1, "accumulate": 2, "scales.divisor": 2}), opened, tmp_path / "parts")
     with pytest.raises(ConfigError, match="is not a multiple of 1 processes x 2 micro-batches"):
-        train(mini(steps=2, accumulate=2), data=folder, output=tmp_path / "odd", progress=False)
+        fit_only(mini(steps=1, accumulate=2), opened, tmp_path / "odd")
 
 
 def test_training_starts_from_other_weights(trained: Path) -> None:

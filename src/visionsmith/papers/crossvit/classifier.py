@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,11 +19,13 @@ from visionsmith.papers.classify import Classifier
 from visionsmith.papers.crossvit.config import CrossViTConfig
 from visionsmith.papers.crossvit.model import CrossViT
 
-__all__ = ["CrossViTClassifier", "published_resize", "settings_of"]
+__all__ = ["CrossViTClassifier", "Look", "published_resize", "settings_of"]
 
 TRAINED_ON = 224
 RESIZED_TO = 256
 """The published evaluation scales the shorter side to 256 for every 224 px that the model is shown."""
+DARK = 0.25
+"""Brightness of what is looked at least, as a share of its own."""
 
 
 def published_resize(config: CrossViTConfig) -> int:
@@ -58,25 +60,25 @@ class CrossViTClassifier(Classifier):
             "resize": self.resize,
         }
 
-    def attention(self, image: np.ndarray) -> list[np.ndarray]:
-        """Where the class tokens look: the picture as the model sees it, brighter where there is more attention.
+    def attention(self, image: np.ndarray) -> tuple[Look, Look]:
+        """Where the class tokens look in a picture.
 
         Args:
             image: RGB HWC uint8 [0, 255], any size.
 
         Returns:
-            Three pictures RGB HWC uint8: as shown, the large branch's class token on the small patches, and the small
-            branch's on the large ones; each on its own branch's patches where the fusion is no cross-attention.
+            The large branch's class token on the small patches, and the small branch's on the large ones; each on its
+            own branch's patches where the fusion is no cross-attention.
         """
         shown = self.show(image)
         with torch.inference_mode():
             pixels = self.prepare(torch.from_numpy(shown)[None].to(self.device))
             found = self.network.attention_of_class_token(pixels)
         small, large = found.own if found.other is None else found.other
-        return [shown, _spotlight(shown, large[0].cpu().numpy()), _spotlight(shown, small[0].cpu().numpy())]
+        return _look(shown, large[0].cpu().numpy()), _look(shown, small[0].cpu().numpy())
 
     def attention_sheet(self, pictures: Sequence[np.ndarray], names: Sequence[str]) -> np.ndarray:
-        """Pictures beside where the class tokens look in them, a row each: RGB HWC uint8.
+        """Pictures as the model is shown them, beside where the class tokens look in them: RGB HWC uint8, a row each.
 
         Args:
             pictures: RGB HWC uint8 [0, 255], any sizes.
@@ -85,28 +87,39 @@ class CrossViTClassifier(Classifier):
         from visionsmith.report.sheet import contact_sheet
 
         crosses = self.network.config.fusion == "cross_attention"
-        captions = ("large branch, on small patches", "small branch, on large patches")
+        branches = ("large branch, small patches", "small branch, large patches")
         if not crosses:
-            captions = ("large branch", "small branch")
-        return contact_sheet(
-            [part for picture in pictures for part in self.attention(picture)],
-            [caption for name in names for caption in (name, *captions)],
-            columns=3,
-            cell=220,
-            title=f"Where the class tokens look in the last {'fusion' if crosses else 'block'}",
-        )
+            branches = ("large branch", "small branch")
+        drawn, captions = [], []
+        for picture, name in zip(pictures, names, strict=True):
+            looks = self.attention(picture)
+            drawn += [self.show(picture), *(look.picture for look in looks)]
+            captions += [
+                name,
+                *(f"{b}: up to {look.peak:.1f} x" for b, look in zip(branches, looks, strict=True)),
+            ]
+        title = f"Attention in the last {'fusion' if crosses else 'block'} (x: times the mean)"
+        return contact_sheet(drawn, captions, columns=3, cell=220, title=title)
 
 
-def _spotlight(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """A picture in gray and dark, in colour and bright where the weights h w are large."""
+class Look(NamedTuple):
+    """Where one class token looks."""
+
+    picture: np.ndarray
+    """RGB HWC uint8: in colour where it looks most, in gray and dark where it looks least."""
+    peak: float
+    """The largest weight over the mean of all: near 1 it looks everywhere alike, whatever the picture seems to show."""
+
+
+def _look(image: np.ndarray, weights: np.ndarray) -> Look:
+    """A picture lit by the weights h w of its patches."""
     height, width = image.shape[:2]
-    light = cv2.resize(
-        (weights / weights.max()).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
-    )
-    light = light.clip(0, 1)[..., None]
+    span = max(float(np.ptp(weights)), 1e-12)
+    light = ((weights - weights.min()) / span).astype(np.float32)
+    light = cv2.resize(light, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)[..., None]
     gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    lit: np.ndarray = np.rint(0.3 * gray * (1 - light) + image * light).astype(np.uint8)
-    return lit
+    lit: np.ndarray = np.rint(DARK * gray * (1 - light) + image * light).astype(np.uint8)
+    return Look(lit, float(weights.max() / weights.mean()))
 
 
 def settings_of(source: str | Path, model: CrossViT) -> tuple[tuple[str, ...], int]:

@@ -55,7 +55,8 @@ def demo(page: Page, *, folder: Path, progress: bool) -> Sequence[str]:
     )
     page.figure(
         encode_png(looked_at),
-        "Where the class tokens look in the last fusion: what is looked at keeps its light and colour.",
+        "Where the class tokens look in the last fusion: in colour what they look at most, beside each how many times "
+        "the mean that is.",
         "scenes beside pictures of the attention of both branches",
     )
     scene = folder / "crossvit-scene.png"

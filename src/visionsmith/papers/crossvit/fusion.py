@@ -1,6 +1,6 @@
 """What the two branches of CrossViT exchange: cross-attention, and the three fusions that the paper compares with it.
 
-Chen, Fan and Panda 2021, arXiv:2103.14899, sec. 3.2 and 3.3, fig. 3 and 4. Every fusion reads both branches as the
+Chen, Fan and Panda 2021, arXiv:2103.14899, sec. 3.3, fig. 3 and 4. Every fusion reads both branches as the
 blocks left them, so that neither sees the other's result. The public code has cross-attention only, whose names these
 are; the choices behind the other three stand beside them.
 
@@ -73,7 +73,7 @@ class Stage(nn.Module):
 
 
 class CrossAttentionStage(Stage):
-    """The class token of each branch attends to the patches of the other and comes back (eq. 5 and 6)."""
+    """The class token of each branch attends to the patches of the other and comes back (fig. 3d and 4)."""
 
     def __init__(self, config: CrossViTConfig, depth: tuple[int, int, int], drop_path: list[float]) -> None:
         super().__init__(config, depth, drop_path)
@@ -97,7 +97,7 @@ class CrossAttentionStage(Stage):
 
     @torch.no_grad()
     def class_weights(self, branch: int, own: Tensor, other: Tensor) -> Tensor:
-        """How much a branch's class token attends to itself and to each patch of the other branch: b n."""
+        """How much a class token attends, in the first round, to itself and to each patch of the other branch: b n."""
         first = self.fusion[branch]
         first = first[0] if isinstance(first, _Rounds) else first
         assert isinstance(first, CrossAttentionBlock)
@@ -199,10 +199,10 @@ class CrossAttention(nn.Module):
 
 
 class ClassTokenStage(Stage):
-    """The class tokens are summed, and the sum replaces both; the patches stay (eq. 3).
+    """The class tokens are summed, and the sum replaces both; the patches stay (fig. 3b).
 
     The paper leaves the common width open. Here it is that of the large branch, whose f and g are then the identity:
-    of the readings tried, only this comes to the parameters that the paper prints.
+    with projections of both branches there would be more parameters than the paper prints.
     """
 
     def __init__(self, config: CrossViTConfig, depth: tuple[int, int, int], drop_path: list[float]) -> None:
@@ -218,7 +218,7 @@ class ClassTokenStage(Stage):
 
 
 class PairwiseStage(ClassTokenStage):
-    """The class tokens are summed, and so are the patches at the same place (eq. 4).
+    """The class tokens are summed, and so are the patches at the same place (fig. 3c).
 
     The paper interpolates to align the grids and does not say how. Here patches are projected on their own grid and
     interpolated bilinearly to the other branch's, so that each branch keeps its own patches at their full resolution.
@@ -234,7 +234,7 @@ class PairwiseStage(ClassTokenStage):
 
 
 class AllAttentionStage(Stage):
-    """All tokens of both branches attend to each other, in time that is quadratic in tokens (eq. 1 and 2).
+    """All tokens of both branches attend to each other, in time that is quadratic in tokens (fig. 3a).
 
     The common width and its heads are those of the large branch. Both branches are projected to it and back: with
     the identity for the large branch the multiply-adds stay below the paper's.

@@ -194,6 +194,7 @@ class CrossViT(nn.Module):
 
     def _grid(self, branch: int, height: int, width: int) -> Grid:
         """Patches of a branch for a picture: its own size's share of the input, in whole patches."""
+        # DIFFERS: the public code scales every square picture to its two sizes, and fails at others.
         share = self.config.image_sizes[branch] / self.config.input_size / self.config.patch_sizes[branch]
         return max(1, round(height * share)), max(1, round(width * share))
 

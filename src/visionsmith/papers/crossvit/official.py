@@ -11,6 +11,7 @@ running them.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,7 +76,7 @@ def _linear_patches(state: Mapping[str, Tensor]) -> tuple[int, int]:
 
 def _side(state: Mapping[str, Tensor], branch: int) -> int:
     patches = int(state[f"pos_embed.{branch}"].shape[1]) - 1
-    side = round(patches**0.5)
+    side = math.isqrt(patches)
     if side**2 != patches:
         raise ValueError(f"pos_embed.{branch} has {patches} patches, which are no square")
     return side

@@ -45,10 +45,10 @@ def demo(page: Page, *, folder: Path, progress: bool) -> Sequence[str]:
     parameters = sum(parameter.numel() for parameter in detector.model.parameters())
     page.section(
         "F3-Net: forged parts, found in the spectrum",
-        f"A network of {parameters:,} parameters looks at the bands of a picture's spectrum and at local frequency "
-        f"statistics. Of {scores['pictures']:,.0f} squares of photographs that it has not seen, half of them forged and all "
-        f"compressed alike, it tells {percent(scores['balanced_accuracy'])} rightly at the threshold that was chosen on "
-        f"others (AUC {scores['auc']:.3f}; chance {percent(0.5)} and 0.5).\n\n{NO_PROOF}",
+        f"A network of {parameters:,} parameters looks at the bands of a picture's spectrum and at statistics of "
+        f"windows. Of {scores['pictures']:,.0f} squares of photographs that it has not seen, half of them forged and "
+        f"all compressed alike, it tells {percent(scores['balanced_accuracy'])} rightly, at the threshold that was "
+        f"chosen on others (AUC {scores['auc']:.3f}; chance {percent(0.5)} and 0.5).\n\n{NO_PROOF}",
     )
     page.figure(
         encode_png(held_out.sheet(detector)),

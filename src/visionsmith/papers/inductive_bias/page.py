@@ -9,7 +9,7 @@ import numpy as np
 
 from visionsmith.durable import write_whole
 from visionsmith.image.io import encode_png
-from visionsmith.papers.claim import Claim, mean, spread
+from visionsmith.papers.claim import Claim, mean
 from visionsmith.papers.inductive_bias.claims import COMMAND, global_share
 from visionsmith.papers.inductive_bias.config import PATCH, PATCHES, UNPLACED
 from visionsmith.papers.inductive_bias.experiment import Experiment, Results, Seeds
@@ -65,6 +65,7 @@ def write_page(folder: Path, experiment: Experiment, results: Results, claims: S
     return folder / "report.html"
 
 
+_UNIT = "In percent of the test pictures: mean and half the range over the seeds"
 _CHANGES = (
     "shifted by 5 px",
     "patches permuted",
@@ -154,8 +155,8 @@ def _data(page: Page, plots: _Plots, results: Results) -> None:
     shares = list(next(iter(results.shares.values())))
     page.table(
         ("network", *(f"{share:.0%}" for share in shares)),
-        [(name, *(spread(by_share[share]) for share in shares)) for name, by_share in results.shares.items()],
-        "Accuracy by share of the training data: mean and range over the seeds",
+        [(name, *(_short(by_share[share]) for share in shares)) for name, by_share in results.shares.items()],
+        f"Accuracy by share of the training data. {_UNIT}",
     )
 
 
@@ -201,7 +202,7 @@ def _permutation(page: Page, plots: _Plots, results: Results) -> None:
     )
 
     def cell(name: str, measure: str) -> str:
-        return spread(results.probes[name][measure]) if measure in results.probes[name] else ""
+        return _short(results.probes[name][measure]) if measure in results.probes[name] else ""
 
     page.table(
         (
@@ -209,18 +210,18 @@ def _permutation(page: Page, plots: _Plots, results: Results) -> None:
             "as it is",
             "permuted",
             "reversed",
-            "edges moved along",
-            "trained and tested in another order",
+            "edges moved",
+            "other order",
         ),
         [
             (
                 name,
                 *(cell(name, key) for key in ("top1", "permuted.top1", "reversed.top1", "renamed.top1")),
-                spread(results.permuted[name]) if name in results.permuted else "",
+                _short(results.permuted[name]) if name in results.permuted else "",
             )
             for name in results.probes
         ],
-        "Accuracy: mean and range over the seeds",
+        f"Accuracy; in the last column trained and tested in one other order. {_UNIT}",
     )
     plots.add(
         "permuted",
@@ -260,13 +261,14 @@ def _cues(page: Page, plots: _Plots, results: Results) -> None:
         "blurred.top1": "blurred",
         "details.top1": "only details",
         "permuted.top1": "only patches",
-        "conflict.global": "names the arrangement",
-        "conflict.local": "names the details",
+        "conflict.global": "to arrangement",
+        "conflict.local": "to details",
     }
     page.table(
         ("network", *columns.values()),
-        [(name, *(spread(found[key]) for key in columns)) for name, found in results.probes.items()],
-        "Accuracy, and answers to contradictory pictures: mean and range over the seeds",
+        [(name, *(_short(found[key]) for key in columns)) for name, found in results.probes.items()],
+        "Accuracy, and how often the answer to a contradictory picture is the class of its arrangement or its details. "
+        f"{_UNIT}",
     )
 
 
@@ -286,13 +288,18 @@ def _settings(page: Page, experiment: Experiment, results: Results) -> None:
             (
                 name,
                 results.parameters[name],
-                results.rates[name],
+                f"{results.rates[name]:g}",
                 *(f"{results.choice[name][r]:.1%}" for r in settings.rates),
             )
             for name in results.rates
         ],
         "Size, and how the rate was chosen",
     )
+
+
+def _short(values: Seeds) -> str:
+    """Mean and half the range, short enough for a table: "44.8 ± 1.2"."""
+    return f"{100 * mean(values):.1f} ± {100 * _reach(values):.1f}"
 
 
 def _reach(values: Seeds) -> float:
