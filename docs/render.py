@@ -127,6 +127,105 @@ def claims(name: str) -> str:
     return markdown(("the paper says", "its figure", "measured", "", "note"), rows)
 
 
+def scores(found: dict[str, Any], baseline: dict[str, float]) -> list[tuple[str, str]]:
+    """A classifier's figures on the built-in test scenes, beside those that need no training."""
+    return [
+        ("chance", percent(found["chance"])),
+        ("nearest training pictures in pixels", percent(baseline["top1"])),
+        ("**top-1**", f"**{percent(found['top1'])}**"),
+        ("top-5", percent(found["top5"])),
+        ("calibration error", percent(found["calibration_error"])),
+    ]
+
+
+def supcon_measured() -> str:
+    """The classifier on the features, and the features themselves."""
+    found = read("docs/results/supcon_evaluate.json")
+    features = found["features"]
+    rows = [
+        *scores(found["classifier"], found["baseline"]),
+        ("top-1 by the nearest training picture in the features", percent(features["nearest.top1"])),
+        ("top-1 by a logistic regression on the features", percent(features["linear.top1"])),
+    ]
+    return markdown((f"{count(found['classifier']['pictures'])} test scenes, 40 classes", ""), rows)
+
+
+def crossvit_measured() -> str:
+    """What `evaluate crossvit` measures."""
+    found = read("docs/results/crossvit_evaluate.json")
+    rows = [
+        *scores(found, found["baseline"]),
+        ("parameters", count(found["model"]["parameters"])),
+        ("multiply-adds for a picture", f"{found['model']['macs'] / 1e6:.1f} million"),
+    ]
+    return markdown((f"{count(found['pictures'])} test scenes, 40 classes", ""), rows)
+
+
+def mobilevit_measured() -> str:
+    """What `evaluate mobilevit` measures, and the same weights at other sizes."""
+    found = read("docs/results/mobilevit_evaluate.json")
+    rows = [
+        *scores(found, found["baseline"]),
+        ("parameters", count(found["model"]["parameters"])),
+        *((f"top-1 at {side} px", percent(share)) for side, share in found["by_size"].items()),
+    ]
+    return markdown((f"{count(found['pictures'])} test scenes, 40 classes", ""), rows)
+
+
+def f3net_measured() -> str:
+    """What `evaluate f3net` measures: the protocol by compression, by kind of forgery, and where."""
+    found = read("docs/results/f3net_evaluate.json")
+    settings = {"all": found["all"], **{name.upper(): part for name, part in found["compression"].items()}}
+    names = ("auc", "accuracy", "eer", "ap")
+    rows: list[tuple[str, ...]] = [
+        (name, *(percent(part[measure]) for measure in names)) for name, part in settings.items()
+    ]
+    rows += [(f"{name} against real", percent(auc), "", "", "") for name, auc in found["method"].items()]
+    where = found["localisation"]
+    rows.append(("evidence against the mask, by pixel", percent(where["auc"]), "", "", ""))
+    return markdown(("test pictures", "AUC", "accuracy", "equal error", "average precision"), rows)
+
+
+def seeing() -> str:
+    """The shipped classifiers beside each other, and the detector of forgeries."""
+    pages = {"supcon": "SupCon", "crossvit": "CrossViT", "mobilevit": "MobileViT"}
+    rows: list[tuple[str, ...]] = []
+    for name, title in pages.items():
+        found = read(f"docs/results/{name}_evaluate.json")
+        measured, parameters = found.get("classifier", found), found["model"]["parameters"]
+        rows.append(
+            (
+                f"[{title}](docs/papers/{name}.md)",
+                f"{parameters / 1e6:.2f} M",
+                percent(measured["top1"]),
+                percent(measured["top5"]),
+            )
+        )
+    baseline = read("docs/results/crossvit_evaluate.json")["baseline"]
+    rows += [
+        ("nearest training pictures in pixels", "", percent(baseline["top1"]), ""),
+        ("chance", "", percent(baseline["chance"]), percent(5 * baseline["chance"])),
+    ]
+    table = markdown(("", "parameters", "right label first", "within the first five"), rows).strip()
+    about = (
+        "2,000 built-in test scenes, 40 classes, each model from scratch in minutes on one core: "
+        "`visionsmith evaluate supcon`, `crossvit`, `mobilevit`."
+    )
+    return f"{table}\n\n{about}"
+
+
+SCRIPTS = {"supcon": "supcon_loss", "f3net": "f3net_lfs"}
+"""Benchmarks that are not called as their system."""
+
+
+def speed(name: str) -> str:
+    """The ratios of a system's benchmark."""
+    script = SCRIPTS.get(name, name)
+    ratios = read(f"benchmarks/results/{script}.json")["ratios"]
+    rows = [(key, f"{ratio['value']:.2f}", f"{ratio['target']:.2f}") for key, ratio in ratios.items()]
+    return markdown((f"`python benchmarks/{script}.py`", "times as fast (or small)", "target"), rows)
+
+
 def benchmarks() -> str:
     """Ratios of all benchmark scripts."""
     rows = []
@@ -144,16 +243,21 @@ PARTS: dict[str, Callable[[], str]] = {
     "clip-headline": clip_headline,
     "clip-card": clip_card,
     "clip-measured": clip_measured,
+    "seeing": seeing,
+    "supcon-measured": supcon_measured,
+    "crossvit-measured": crossvit_measured,
+    "mobilevit-measured": mobilevit_measured,
+    "f3net-measured": f3net_measured,
     "benchmarks": benchmarks,
 }
 
 
 def part(name: str) -> str:
-    """The content of a generated part: one of `PARTS`, or SYSTEM-claims, or a classifier's SYSTEM-card."""
+    """The content of a generated part: one of `PARTS`, or SYSTEM-claims, SYSTEM-speed or a classifier's SYSTEM-card."""
     if name in PARTS:
         return PARTS[name]()
     system, _, kind = name.rpartition("-")
-    return {"claims": claims, "card": card}[kind](system.replace("-", "_"))
+    return {"claims": claims, "speed": speed, "card": card}[kind](system.replace("-", "_"))
 
 
 def render(text: str) -> str:

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 
 from visionsmith.cli import main
+from visionsmith.data.forge import METHODS, forge
 from visionsmith.data.forgeries import (
     BUILT_IN,
     COMPRESSIONS,
-    METHODS,
     SPLITS,
     ForgeSource,
     built_in_forgeries,
-    forge,
     forge_pictures,
     forge_samples,
     read_mask,

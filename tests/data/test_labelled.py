@@ -165,3 +165,19 @@ def test_a_record_without_a_picture_is_left_out(tmp_path: Path) -> None:
     assert len(RecordStore(tmp_path / "store")) == 7
     assert len(data) == 6
     assert labelled.class_counts(data, data.train) == {"a": 2, "b": 2}
+
+
+def test_shown_pictures_are_of_all_classes_and_always_the_same(tmp_path: Path) -> None:
+    samples = [
+        Sample(f"{split}/{number % 4}/{number}", encode_png(picture(number)))
+        for split in ("train", "test")
+        for number in range(80)
+    ]
+    pack(samples, tmp_path / "store")
+    data = open_labelled(tmp_path / "store")
+    shown = data.some_test(20)
+    assert shown == data.some_test(20)
+    assert list(shown) == sorted(set(shown))
+    assert set(shown) <= set(data.test)
+    assert all(classes_of(data, shown).values()), "every 20th would be of one class"
+    assert data.some_test(1000) == data.test

@@ -62,6 +62,14 @@ class Labelled:
     def __len__(self) -> int:
         return len(self.train) + len(self.test)
 
+    def some_test(self, count: int) -> tuple[int, ...]:
+        """Test records to show: `count` at most, drawn at random but always the same, in their order.
+
+        Not every n-th: where the classes come in turn, that would show a few of them only.
+        """
+        drawn = np.random.default_rng(0).permutation(len(self.test))[:count]
+        return tuple(self.test[place] for place in sorted(drawn.tolist()))
+
     def about(self) -> dict[str, Any]:
         """What the card of a checkpoint says of the data."""
         attributes = self.store.info().get("attributes", {})

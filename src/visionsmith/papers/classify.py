@@ -148,11 +148,10 @@ class Classifier:
         return {"top1": top1, "chance": 1 / len(data.classes)}
 
     def sheet(self, data: Labelled, count: int = 18) -> np.ndarray:
-        """Test pictures, evenly picked, under the answers and framed right or wrong: RGB HWC uint8."""
+        """Test pictures, picked at random, under the answers and framed right or wrong: RGB HWC uint8."""
         from visionsmith.report.sheet import contact_sheet
 
-        step = max(1, len(data.test) // count)
-        indices = data.test[::step][:count]
+        indices = data.some_test(count)
         pictures = [decode(data.store[index].image) for index in indices]
         answers = self.probabilities(pictures).argmax(dim=1).tolist()
         labels = data.labels[list(indices)].tolist()

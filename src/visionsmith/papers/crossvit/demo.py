@@ -45,10 +45,10 @@ def demo(page: Page, *, folder: Path, progress: bool) -> Sequence[str]:
     )
     page.figure(
         encode_png(classifier.sheet(data)),
-        "Test scenes, evenly picked, under the answer. Green: right.",
+        "Test scenes, picked at random, under the answer. Green: right.",
         "contact sheet of test scenes with answers",
     )
-    indices = data.test[:: len(data.test) // LOOKED_AT][:LOOKED_AT]
+    indices = data.some_test(LOOKED_AT)
     looked_at = classifier.attention_sheet(
         [decode(data.store[index].image) for index in indices],
         [data.classes[data.labels[index]] for index in indices],

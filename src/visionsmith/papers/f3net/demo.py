@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 PICTURES = 240
-"""Held-out pictures that the demonstration measures on, evenly picked."""
+"""Held-out pictures that the demonstration measures on, picked at random."""
 
 
 def demo(page: Page, *, folder: Path, progress: bool) -> Sequence[str]:
@@ -52,7 +52,7 @@ def demo(page: Page, *, folder: Path, progress: bool) -> Sequence[str]:
     )
     page.figure(
         encode_png(held_out.sheet(detector)),
-        "Forgeries, evenly picked, each beside the evidence that was found in it (red). White: what was forged.",
+        "Forgeries, picked at random, each beside the evidence that was found in it (red). White: what was forged.",
         "forged pictures beside heat maps",
     )
     picture = folder / "forged.png"

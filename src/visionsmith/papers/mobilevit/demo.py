@@ -37,7 +37,7 @@ def demo(page: Page, *, folder: Path, progress: bool) -> Sequence[str]:
 
     classifier = load()
     data = open_labelled(None, size=scene_side(classifier.size), progress=progress)
-    part = replace(data, test=data.test[:SHOWN])  # the classes come in turn, so each has its share
+    part = replace(data, test=data.some_test(SHOWN))
     sizes = [round(factor * classifier.size) for factor in FACTORS]
     shares = by_size(classifier, part, sizes, progress=progress)
     own = shares[str(classifier.size)]

@@ -46,7 +46,7 @@ def demo(page: Page, *, folder: Path, progress: bool) -> Sequence[str]:
     )
     page.figure(
         encode_png(supcon.sheet(data)),
-        "Test scenes, evenly picked, under the answer. Green: right.",
+        "Test scenes, picked at random, under the answer. Green: right.",
         "contact sheet of test scenes with answers",
     )
     page.figure(
@@ -74,8 +74,7 @@ def _likeness(page: Page, supcon: SupCon, data: Labelled) -> None:
         "The first of each row is asked for; then come the test scenes nearest to it in the features, with their "
         "cosine as a score and marked by whether they are of its class.",
     )
-    step = len(data.test) // QUERIES
-    for place in range(step // 2, len(data.test), step)[:QUERIES]:
+    for place in [data.test.index(index) for index in data.some_test(QUERIES)]:
         cosine = features @ features[place]
         items = []
         for near in cosine.topk(FOUND).indices.tolist():

@@ -70,10 +70,10 @@ def feature_map(pictures: Sequence[np.ndarray], places: np.ndarray, labels: Sequ
 
 
 def feature_map_of(user: SupCon, data: Labelled) -> np.ndarray:
-    """The map of test pictures, evenly picked, at most 600: RGB HWC uint8."""
+    """The map of test pictures, picked at random, at most 600: RGB HWC uint8."""
     from visionsmith.image.io import decode
 
-    indices = data.test[:: -(-len(data.test) // MOST)]
+    indices = data.some_test(MOST)
     pictures = [user.show(decode(data.store[index].image)) for index in indices]
     return feature_map(
         pictures, flat_places(user.embed_records(data, indices)), data.labels[list(indices)].tolist()
