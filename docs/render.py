@@ -112,6 +112,18 @@ def clip_measured() -> str:
     return markdown(("measure", "held-out combinations"), rows)
 
 
+def f3net_card() -> str:
+    """How F3-Net's shipped checkpoint was made."""
+    made, data = read_card("f3net")
+    card = json.loads((shipped_checkpoint("f3net") / "card.json").read_text(encoding="utf-8"))
+    rows = [
+        *made,
+        ("data", f"{data['data']}, {count(data['pictures'])} pictures to train on"),
+        ("AUC on the two photographs that set the threshold", percent(card["measured"]["val_auc"])),
+    ]
+    return markdown(("", ""), rows)
+
+
 def claims(name: str) -> str:
     """A paper's statements beside what was measured."""
     rows = [
@@ -176,7 +188,7 @@ def f3net_measured() -> str:
     """What `evaluate f3net` measures: the protocol by compression, by kind of forgery, and where."""
     found = read("docs/results/f3net_evaluate.json")
     settings = {"all": found["all"], **{name.upper(): part for name, part in found["compression"].items()}}
-    names = ("auc", "accuracy", "eer", "ap")
+    names = ("auc", "accuracy", "equal_error", "average_precision")
     rows: list[tuple[str, ...]] = [
         (name, *(percent(part[measure]) for measure in names)) for name, part in settings.items()
     ]
@@ -243,6 +255,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "clip-headline": clip_headline,
     "clip-card": clip_card,
     "clip-measured": clip_measured,
+    "f3net-card": f3net_card,
     "seeing": seeing,
     "supcon-measured": supcon_measured,
     "crossvit-measured": crossvit_measured,

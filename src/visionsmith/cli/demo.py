@@ -14,7 +14,7 @@ def demo(
     output: Annotated[Path, typer.Option(help="Folder for the page and what it shows.")] = Path("demo"),
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Run every system's demonstration on built-in data and write one page; takes about a minute."""
+    """Run every system's demonstration on built-in data and write one page; takes about two minutes."""
     import time
 
     from visionsmith._version import __version__

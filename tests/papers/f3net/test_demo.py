@@ -32,5 +32,7 @@ def test_the_section_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "F3-Net" in text
     assert "no proof" in text
     assert text.count("data:image/png") == 1
-    assert read_image(tmp_path / "forged.png").shape == (48, 48, 3)
-    assert commands[0] == f"visionsmith run f3net {tmp_path / 'forged.png'}"
+    written = sorted((tmp_path / "forged").iterdir())
+    assert written
+    assert read_image(written[0]).shape == (48, 48, 3)
+    assert commands[0] == f"visionsmith run f3net {tmp_path / 'forged'}"

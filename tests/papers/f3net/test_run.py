@@ -82,7 +82,7 @@ def test_what_is_printed_says_how_far_to_trust_it(photos: Path, checkpoint: Path
     assert (code, err) == (0, "")
     for words in (
         "from a probability of 0.500 on",
-        "On 40 held-out pictures that called 10% of the real ones forged, and missed 20%",
+        "On 40 test pictures that called 10% of the real ones forged, and missed 20%",
         "Trained on: squares and discs",
         "at 48 x 48 px",
         "A score is no proof",

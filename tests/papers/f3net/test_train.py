@@ -86,13 +86,19 @@ def test_learns_and_calibrates(folder: Path, tmp_path: Path) -> None:
     json.dumps(measured)
 
 
-def test_the_threshold_is_that_of_the_validation_pictures(folder: Path, tmp_path: Path) -> None:
+def test_validation_pictures_set_the_threshold_and_test_pictures_judge_it(
+    folder: Path, tmp_path: Path
+) -> None:
     detector = vs.load("f3net", train(mini(steps=4), data=folder, output=tmp_path / "run", progress=False))
     frames = open_forgeries(folder)
     val = frames.select("val")
     found = score(detector, frames, val)
     assert detector.decision.threshold == pytest.approx(equal_error(found, frames.forged[val])[1], abs=1e-6)
-    scores = forgery_scores(found, frames.forged[val], threshold=detector.decision.threshold)
+    test = frames.select("test")
+    scores = forgery_scores(
+        score(detector, frames, test), frames.forged[test], threshold=detector.decision.threshold
+    )
+    assert detector.decision.pictures == len(test)
     assert detector.decision.false_alarms == pytest.approx(scores["false_alarms"])
     assert detector.decision.misses == pytest.approx(scores["misses"])
 

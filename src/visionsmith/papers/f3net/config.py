@@ -50,16 +50,16 @@ class XceptionConfig:
 
 @config
 class DecisionConfig:
-    """When a picture is called forged, found on held-out pictures at the end of a training."""
+    """When a picture is called forged, and how often that was wrong on pictures that had no part in it."""
 
     threshold: float = 0.5
     """Probability from which on a picture is called forged."""
     false_alarms: float | None = None
-    """Share of the real held-out pictures that reach it; null: it was never measured."""
+    """Share of the real test pictures that reach it; null: it was never measured."""
     misses: float | None = None
-    """Share of the forged held-out pictures that stay below it."""
+    """Share of the forged test pictures that stay below it."""
     pictures: int = 0
-    """How many held-out pictures it was found on."""
+    """How many test pictures those shares are of."""
     trained_on: str = ""
     """What the model has seen, in words."""
 

@@ -13,6 +13,8 @@ __all__ = ["demo"]
 
 PICTURES = 240
 """Held-out pictures that the demonstration measures on, picked at random."""
+WRITTEN = 8
+"""Forgeries that are left for the commands."""
 
 
 def demo(page: Page, *, folder: Path, progress: bool) -> Sequence[str]:
@@ -20,7 +22,7 @@ def demo(page: Page, *, folder: Path, progress: bool) -> Sequence[str]:
 
     Args:
         page: of the demo.
-        folder: where a picture for the commands is written.
+        folder: where pictures for the commands are written.
         progress: whether to show bars.
 
     Returns:
@@ -55,11 +57,14 @@ def demo(page: Page, *, folder: Path, progress: bool) -> Sequence[str]:
         "Forgeries, picked at random, each beside the evidence that was found in it (red). White: what was forged.",
         "forged pictures beside heat maps",
     )
-    picture = folder / "forged.png"
-    forged = next(index for index in held_out.test if frames.forged[index])
-    write_image(picture, decode(frames.store[forged].image))
+    pictures = folder / "forged"
+    pictures.mkdir(exist_ok=True)
+    forged = [index for index in held_out.test if frames.forged[index]]
+    for index in forged[:: max(1, len(forged) // WRITTEN)][:WRITTEN]:
+        record = frames.store[index]
+        write_image(pictures / f"{record.meta['method']}-{index}.png", decode(record.image))
     return (
-        f"visionsmith run f3net {picture}",
+        f"visionsmith run f3net {pictures}",
         "visionsmith data forge YOUR_FOLDER forged.records",
         "visionsmith train f3net --data forged.records --output runs/mine",
     )

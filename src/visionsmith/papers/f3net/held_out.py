@@ -37,20 +37,21 @@ class HeldOut:
         self.decision = DecisionConfig()
 
     def measure(self, detector: Detector) -> dict[str, float]:
-        """The scores of the test pictures at the threshold of the validation pictures, which `decision` then holds."""
+        """The scores of the test pictures at the threshold of the validation pictures; `decision` then holds both."""
         forged = self.frames.forged
         found = score(detector, self.frames, self.val)
         _, threshold = equal_error(found, forged[self.val])
         on_val = forgery_scores(found, forged[self.val], threshold=threshold)
-        self.decision = DecisionConfig(
-            threshold=threshold,
-            false_alarms=on_val["false_alarms"],
-            misses=on_val["misses"],
-            pictures=len(self.val),
-            trained_on=self._words(),
-        )
         scores = forgery_scores(
             score(detector, self.frames, self.test), forged[self.test], threshold=threshold
+        )
+        # How often it errs is told from pictures that had no part in the choice of the threshold.
+        self.decision = DecisionConfig(
+            threshold=threshold,
+            false_alarms=scores["false_alarms"],
+            misses=scores["misses"],
+            pictures=len(self.test),
+            trained_on=self._words(),
         )
         return {**scores, "threshold": threshold, "val_auc": on_val["auc"]}
 

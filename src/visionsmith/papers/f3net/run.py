@@ -190,7 +190,7 @@ def _laid_out(shown: Shown) -> tuple[list[np.ndarray], list[str]]:
 
 
 def _title(detector: Detector) -> str:
-    return f"Evidence of a forgery; called forged from {detector.decision.threshold:.2f} on"
+    return f"Forged from {detector.decision.threshold:.2f} on"
 
 
 def _about(detector: Detector) -> dict[str, Any]:
@@ -209,7 +209,7 @@ def _notes(detector: Detector) -> list[str]:
     lines = [f"Called forged from a probability of {decision.threshold:.3f} on."]
     if decision.false_alarms is not None and decision.misses is not None:
         lines[0] += (
-            f" On {decision.pictures:,} held-out pictures that called {decision.false_alarms:.0%} of the real ones "
+            f" On {decision.pictures:,} test pictures that called {decision.false_alarms:.0%} of the real ones "
             f"forged, and missed {decision.misses:.0%} of the forged ones."
         )
     lines.append(
