@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ from visionsmith.config import config
 from visionsmith.data.labelled import Labelled, open_labelled
 from visionsmith.data.mix import Mix
 from visionsmith.data.pictures import Pictures, find_pictures, free_name
-from visionsmith.errors import ConfigError, DataError
+from visionsmith.errors import ConfigError, DataError, VisionsmithError
 from visionsmith.image.io import read_image, write_image
 from visionsmith.image.views import centre_crop
 from visionsmith.nn.pixels import normalise
@@ -98,6 +101,25 @@ def test_trials_train_once_and_are_read_again(tmp_path: Path, data: Labelled, mi
     assert (tmp_path / "trials/colours/samples.png").exists()
     with pytest.raises(ConfigError, match="batch_size"):
         trials.fit("colours", _Recipe(train=TrainConfig(steps=9)), make)
+
+
+def test_a_stopped_trial_says_how_to_go_on_and_does(tmp_path: Path, data: Labelled) -> None:
+    trials = Trials(tmp_path / "trials", "clip", progress=False)
+    steps = []
+
+    def stop_once() -> None:
+        steps.append(1)
+        if len(steps) == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def make() -> Task:
+        return dataclasses.replace(make_task(data, classifier()), after_step=stop_once)
+
+    with pytest.raises(VisionsmithError, match="same command again") as stopped:
+        trials.fit("colours", _Recipe(train=SETTINGS), make)
+    assert stopped.value.exit_code == 130
+    assert trials.fit("colours", _Recipe(train=SETTINGS), make)["top1"] == 1.0
+    assert len(steps) == SETTINGS.steps, "it went on where it was stopped"
 
 
 def test_classifier_answers_measures_and_knows_its_baseline(data: Labelled) -> None:

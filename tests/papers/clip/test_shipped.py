@@ -14,7 +14,7 @@ import visionsmith as vs
 from visionsmith import checkpoint
 from visionsmith.cli import main
 from visionsmith.image.io import read_image, write_image
-from visionsmith.papers.paper import shipped_checkpoint
+from visionsmith.papers.paper import all_papers, shipped_checkpoint
 
 
 def run(capsys: pytest.CaptureFixture, *arguments: str) -> str:
@@ -118,6 +118,8 @@ def test_demo_page(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     assert len(links.pictures) > 30
     assert all(source.startswith("data:image/") for source in links.pictures)
     assert not links.scripts
-    assert len(re.findall(r"^  \S*visionsmith ", said, re.MULTILINE)) == 3
+    commands = re.findall(r"^  \S*visionsmith (?:run|train) (\w+)", said, re.MULTILINE)
+    assert set(commands) == {paper.name for paper in all_papers() if paper.has("demo")}
+    assert len(commands) >= 2 * len(set(commands)), "each is run and trained"
     assert "CC BY-SA 4.0" in page
     assert (tmp_path / "demo" / "openmoji.records" / "store.json").exists()
