@@ -22,7 +22,8 @@ from torch import Tensor
 from visionsmith import checkpoint
 from visionsmith.config import decode
 from visionsmith.errors import CheckpointError
-from visionsmith.keys import reason_by_names, require_keys
+from visionsmith.keys import reason_by_names
+from visionsmith.nn.masters import load_masters
 from visionsmith.papers.clip.config import (
     CLIPConfig,
     ModifiedResNetConfig,
@@ -128,12 +129,7 @@ def from_official(state: Mapping[str, Tensor], config: CLIPConfig | None = None)
     config = config_from_state(state) if config is None else config
     with torch.device("meta"):
         model = CLIP(config)
-    require_keys(model.state_dict(), state, otherwise=_likely_reason(state))
-    masters = {
-        key: value.detach().to(dtype=torch.float32 if value.is_floating_point() else value.dtype, copy=True)
-        for key, value in state.items()
-    }
-    model.load_state_dict(masters, assign=True)
+    load_masters(model, state, otherwise=_likely_reason(state))
     return model
 
 

@@ -40,22 +40,12 @@ def train(
     Returns:
         The folder of the finished checkpoint.
     """
-    from visionsmith.report.run_report import write_run_report
-    from visionsmith.train.loop import fit
-    from visionsmith.train.precision import settle_precision
-    from visionsmith.train.processes import processes
-    from visionsmith.train.run_folder import RunFolder
+    from visionsmith.papers.training import train_once
 
-    recipe = dataclasses.replace(recipe, train=settle_precision(recipe.train))
-    state = processes()
-    run = RunFolder(output)
-    with state.main_process_first():
-        run.start(paper="clip", data=data, recipe=recipe, resume=resume or not state.is_main_process)
-        task = make_task(recipe, data=data, run=run, progress=progress and state.is_main_process)
-    checkpoint = fit(task, recipe.train, run, progress=progress)
-    if state.is_main_process:
-        write_run_report(run.path)
-    return checkpoint
+    def make(recipe: ClipRecipe, run: RunFolder, show: bool) -> Task:
+        return make_task(recipe, data=data, run=run, progress=show)
+
+    return train_once("clip", recipe, make, data=data, output=output, resume=resume, progress=progress)
 
 
 def make_task(

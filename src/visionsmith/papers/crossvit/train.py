@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from visionsmith.data.labelled import Labelled
     from visionsmith.papers.crossvit.model import CrossViT
     from visionsmith.papers.crossvit.recipes import AugmentConfig, CrossViTRecipe
+    from visionsmith.train.run_folder import RunFolder
     from visionsmith.train.task import Task
 
 __all__ = ["View", "make_model", "make_task", "train"]
@@ -33,26 +34,13 @@ def train(
         The folder of the finished checkpoint.
     """
     from visionsmith.data.labelled import open_labelled
-    from visionsmith.report.run_report import write_run_report
-    from visionsmith.train.loop import fit
-    from visionsmith.train.precision import settle_precision
-    from visionsmith.train.processes import processes
-    from visionsmith.train.run_folder import RunFolder
+    from visionsmith.papers.training import train_once
 
-    recipe = dataclasses.replace(recipe, train=settle_precision(recipe.train))
-    state = processes()
-    run = RunFolder(output)
-    with state.main_process_first():
-        run.start(paper="crossvit", data=data, recipe=recipe, resume=resume or not state.is_main_process)
-        show = progress and state.is_main_process
-        opened = open_labelled(
-            data, size=scene_side(recipe.model.input_size), into=run.path / "records", progress=show
-        )
-        task = make_task(recipe, opened)
-    checkpoint = fit(task, recipe.train, run, progress=progress)
-    if state.is_main_process:
-        write_run_report(run.path)
-    return checkpoint
+    def make(recipe: CrossViTRecipe, run: RunFolder, show: bool) -> Task:
+        size = scene_side(recipe.model.input_size)
+        return make_task(recipe, open_labelled(data, size=size, into=run.path / "records", progress=show))
+
+    return train_once("crossvit", recipe, make, data=data, output=output, resume=resume, progress=progress)
 
 
 def make_task(recipe: CrossViTRecipe, data: Labelled) -> Task:

@@ -23,6 +23,7 @@ from visionsmith import checkpoint
 from visionsmith.config import decode
 from visionsmith.errors import CheckpointError
 from visionsmith.keys import reason_by_names, require_keys
+from visionsmith.nn.masters import load_masters
 from visionsmith.papers.f3net.config import F3NetConfig, XceptionConfig
 from visionsmith.papers.f3net.model import F3Net
 from visionsmith.vet import read_foreign
@@ -55,12 +56,7 @@ def from_official(state: Mapping[str, Tensor], config: F3NetConfig | None = None
     own = _own_names({key.removeprefix("module."): value for key, value in state.items()})
     config = config_from_state(own) if config is None else config
     model = F3Net(config)
-    require_keys(model.state_dict(), own, otherwise=_ADVICE)
-    masters = {
-        key: value.detach().to(dtype=torch.float32 if value.is_floating_point() else value.dtype, copy=True)
-        for key, value in own.items()
-    }
-    model.load_state_dict(masters, assign=True)
+    load_masters(model, own, otherwise=_ADVICE)
     return model
 
 

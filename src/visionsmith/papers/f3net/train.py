@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from visionsmith.papers.f3net.recipes import F3NetRecipe
+    from visionsmith.train.run_folder import RunFolder
     from visionsmith.train.task import Task
 
 __all__ = ["make_task", "train"]
@@ -28,22 +28,12 @@ def train(
     Returns:
         The folder of the finished checkpoint.
     """
-    from visionsmith.report.run_report import write_run_report
-    from visionsmith.train.loop import fit
-    from visionsmith.train.precision import settle_precision
-    from visionsmith.train.processes import processes
-    from visionsmith.train.run_folder import RunFolder
+    from visionsmith.papers.training import train_once
 
-    recipe = dataclasses.replace(recipe, train=settle_precision(recipe.train))
-    state = processes()
-    run = RunFolder(output)
-    with state.main_process_first():
-        run.start(paper="f3net", data=data, recipe=recipe, resume=resume or not state.is_main_process)
-        task = make_task(recipe, data=data, progress=progress and state.is_main_process)
-    checkpoint = fit(task, recipe.train, run, progress=progress)
-    if state.is_main_process:
-        write_run_report(run.path)
-    return checkpoint
+    def make(recipe: F3NetRecipe, run: RunFolder, show: bool) -> Task:
+        return make_task(recipe, data=data, progress=show)
+
+    return train_once("f3net", recipe, make, data=data, output=output, resume=resume, progress=progress)
 
 
 def make_task(recipe: F3NetRecipe, *, data: Path | None, progress: bool = False) -> Task:

@@ -23,7 +23,8 @@ from torch import Tensor
 from visionsmith import checkpoint
 from visionsmith.config import decode
 from visionsmith.errors import CheckpointError, ConfigError
-from visionsmith.keys import reason_by_names, require_keys
+from visionsmith.keys import reason_by_names
+from visionsmith.nn.masters import load_masters
 from visionsmith.papers.mobilevit.config import MobileViTConfig
 from visionsmith.papers.mobilevit.model import MobileViT
 from visionsmith.papers.mobilevit.transformers_layout import class_names, read_transformers
@@ -117,12 +118,7 @@ def from_official(state: Mapping[str, Tensor], config: MobileViTConfig | None = 
     config = config_from_state(state) if config is None else config
     with torch.device("meta"):
         model = MobileViT(config)
-    require_keys(model.state_dict(), state, otherwise=_likely_reason(state))
-    masters = {
-        key: value.detach().to(dtype=torch.float32 if value.is_floating_point() else value.dtype, copy=True)
-        for key, value in state.items()
-    }
-    model.load_state_dict(masters, assign=True)
+    load_masters(model, state, otherwise=_likely_reason(state))
     return model
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from visionsmith.data.labelled import Labelled
     from visionsmith.papers.mobilevit.model import MobileViT
     from visionsmith.papers.mobilevit.recipes import MobileViTRecipe
+    from visionsmith.train.run_folder import RunFolder
     from visionsmith.train.task import Task
 
 __all__ = ["make_task", "train"]
@@ -41,24 +42,13 @@ def train(
     """
     from visionsmith.data.labelled import open_labelled
     from visionsmith.papers.mobilevit.evaluate import scene_side
-    from visionsmith.report.run_report import write_run_report
-    from visionsmith.train.loop import fit
-    from visionsmith.train.precision import settle_precision
-    from visionsmith.train.processes import processes
-    from visionsmith.train.run_folder import RunFolder
+    from visionsmith.papers.training import train_once
 
-    recipe = dataclasses.replace(recipe, train=settle_precision(recipe.train))
-    state = processes()
-    run = RunFolder(output)
-    with state.main_process_first():
-        run.start(paper="mobilevit", data=data, recipe=recipe, resume=resume or not state.is_main_process)
-        show = progress and state.is_main_process
-        opened = open_labelled(data, size=scene_side(recipe.size), into=run.path / "records", progress=show)
-        task = make_task(recipe, opened)
-    checkpoint = fit(task, recipe.train, run, progress=progress)
-    if state.is_main_process:
-        write_run_report(run.path)
-    return checkpoint
+    def make(recipe: MobileViTRecipe, run: RunFolder, show: bool) -> Task:
+        size = scene_side(recipe.size)
+        return make_task(recipe, open_labelled(data, size=size, into=run.path / "records", progress=show))
+
+    return train_once("mobilevit", recipe, make, data=data, output=output, resume=resume, progress=progress)
 
 
 def make_task(recipe: MobileViTRecipe, data: Labelled) -> Task:
