@@ -184,6 +184,18 @@ def mobilevit_measured() -> str:
     return markdown((f"{count(found['pictures'])} test scenes, 40 classes", ""), rows)
 
 
+def mobilevit_milliseconds() -> str:
+    """Median times of the benchmark, beside the library's model and a network of inverted residuals."""
+    figures = read("benchmarks/results/mobilevit.json")["figures"]
+    names = ("visionsmith", "transformers", "mobilenet")
+    rows = []
+    for size in figures["sizes"]:
+        for batch in figures["batches"]:
+            median = figures[f"{size.lower()}_batch{batch}"]["median_seconds"]
+            rows.append((f"{size}, batch {batch}", *(f"{1000 * median[name]:.0f}" for name in names)))
+    return markdown((f"ms at {figures['side']} px", "here", "transformers", "MobileNetV2-style"), rows)
+
+
 def f3net_measured() -> str:
     """What `evaluate f3net` measures: the protocol by compression, by kind of forgery, and where."""
     found = read("docs/results/f3net_evaluate.json")
@@ -260,6 +272,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "supcon-measured": supcon_measured,
     "crossvit-measured": crossvit_measured,
     "mobilevit-measured": mobilevit_measured,
+    "mobilevit-milliseconds": mobilevit_milliseconds,
     "f3net-measured": f3net_measured,
     "benchmarks": benchmarks,
 }
