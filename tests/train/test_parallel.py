@@ -92,6 +92,18 @@ def test_two_processes_with_accumulation_equal_one(tmp_path: Path) -> None:
     assert_close(weights(tmp_path / "one"), weights(tmp_path / "two"), 1e-6)
 
 
+def test_parts_that_hold_unequal_counts_equal_one_batch(tmp_path: Path) -> None:
+    train(tmp_path / "one", toy_config(), counted=True)
+    torchrun(tmp_path / "two", 2, expect="MULTI_CPU", train={"accumulate": 2}, counted=True)
+    assert_close(weights(tmp_path / "one"), weights(tmp_path / "two"), 1e-6)
+
+    def logged(folder: Path) -> list[float]:
+        lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        return [line["loss"] for line in map(json.loads, lines) if "loss" in line]
+
+    assert logged(tmp_path / "one") == pytest.approx(logged(tmp_path / "two"), abs=1e-5)
+
+
 def test_two_sharded_processes_equal_one(tmp_path: Path) -> None:
     train(tmp_path / "one", toy_config(), **PLAIN)
     torchrun(tmp_path / "two", 2, expect="MULTI_CPU", shard=True, **PLAIN)

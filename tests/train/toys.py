@@ -55,9 +55,27 @@ class ToyObjective(nn.Module):
         return {"loss": distributed_contrastive_loss(left, right, self.logit_scale).loss}
 
 
-def toy_task(seed: int = 0, batch_size: int = 16, **objective) -> Task:
+class ToyCounted(nn.Module):
+    """A mean over the positive entries of `right`, of which every micro-batch has another number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = nn.Linear(6, 6)
+        self.logit_scale = nn.Parameter(torch.tensor(1.0))
+
+    def counts(self, batch: dict[str, Tensor]) -> Tensor:
+        return (batch["right"] > 0).sum()[None].float()
+
+    def forward(self, batch: dict[str, Tensor], counts: Tensor | None = None) -> dict[str, Tensor]:
+        errors = (self.logit_scale * self.left(batch["left"]) - batch["right"]).square() * (
+            batch["right"] > 0
+        )
+        return {"loss": errors.sum() / (self.counts(batch) if counts is None else counts)[0]}
+
+
+def toy_task(seed: int = 0, batch_size: int = 16, counted: bool = False, **objective) -> Task:
     torch.manual_seed(seed)
-    model = ToyObjective(**objective)
+    model = ToyCounted() if counted else ToyObjective(**objective)
     return Task(
         paper="toy",
         objective=model,

@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from visionsmith.train.task import Batch, BatchCoupled
+from visionsmith.train.task import Batch, BatchCoupled, Counted
 
 __all__ = ["Stepper", "backward"]
 
@@ -20,6 +20,7 @@ class Stepper(nn.Module):
     """An objective behind a single `forward`, the only way through which wrappers for several processes see a module.
 
     - `forward(batch)`: the losses of a batch.
+    - `forward(batch, counts=...)`: a micro-batch's share of the losses of a whole step.
     - `forward(batch, want="features")`: the features of a micro-batch.
     - `forward(features=...)`: the losses of a whole batch's features.
     - `forward(batch, gradients=..., head=...)`: a scalar whose gradient is the micro-batch's share of the loss's.
@@ -37,6 +38,7 @@ class Stepper(nn.Module):
         features: Sequence[Tensor] | None = None,
         gradients: Sequence[Tensor] | None = None,
         head: dict[str, Tensor] | None = None,
+        counts: Tensor | None = None,
     ) -> Losses | tuple[Tensor, ...] | Tensor:
         """See the class."""
         if features is not None:
@@ -59,7 +61,7 @@ class Stepper(nn.Module):
             for name, gradient in (head or {}).items():
                 surrogate = surrogate + (parameters[name] * gradient).sum()
             return surrogate
-        losses: Losses = self.objective(batch)
+        losses: Losses = self.objective(batch) if counts is None else self.objective(batch, counts)
         return losses
 
 
@@ -75,6 +77,8 @@ def backward(accelerator: Accelerator, stepper: nn.Module, parts: Sequence[Batch
         Detached scalars: "loss" and whatever else the objective reports, of the whole step.
     """
     objective = accelerator.unwrap_model(stepper).objective
+    if isinstance(objective, Counted):
+        return _backward_counted(accelerator, stepper, parts)
     if len(parts) == 1:
         losses: Losses = stepper(parts[0])
         accelerator.backward(losses["loss"])
@@ -88,6 +92,21 @@ def backward(accelerator: Accelerator, stepper: nn.Module, parts: Sequence[Batch
             accelerator.backward(losses["loss"] / len(parts))
         for name, value in losses.items():
             total[name] = total.get(name, torch.zeros_like(value)) + value.detach() / len(parts)
+    return total
+
+
+def _backward_counted(accelerator: Accelerator, stepper: nn.Module, parts: Sequence[Batch]) -> Losses:
+    objective: Counted = accelerator.unwrap_model(stepper).objective
+    own = torch.stack([objective.counts(part) for part in parts]).sum(dim=0)
+    # Gradients are averaged over the processes, so each divides by their mean count. 0 of something is a loss of 0.
+    counts = accelerator.reduce(own, reduction="mean").clamp(min=1e-9)
+    total: Losses = {}
+    for place, part in enumerate(parts):
+        with _synchronised(accelerator, stepper, last=place == len(parts) - 1):
+            losses = stepper(part, counts=counts)
+            accelerator.backward(losses["loss"])
+        for name, value in losses.items():
+            total[name] = total.get(name, torch.zeros_like(value)) + value.detach()
     return total
 
 

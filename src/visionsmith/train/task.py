@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from visionsmith.data.sampler import BatchPlan
 
-__all__ = ["BatchCoupled", "Export", "Task"]
+__all__ = ["BatchCoupled", "Counted", "Export", "Task"]
 
 Batch = dict[str, Tensor]
 
@@ -40,6 +40,21 @@ class BatchCoupled(Protocol):
 
     def loss(self, *features: Tensor) -> dict[str, Tensor]:
         """The losses of a whole batch's features; "loss" is minimised."""
+
+
+@runtime_checkable
+class Counted(Protocol):
+    """An objective whose losses are means over something that batches hold unequally much of, e.g. supervised tokens.
+
+    With it, a step over several micro-batches or processes has exactly the gradient of one large batch: every part
+    divides its sums by the counts of the whole.
+    """
+
+    def counts(self, batch: Batch) -> Tensor:
+        """How much a micro-batch holds of what its losses are means over: float `k`, one number a loss."""
+
+    def __call__(self, batch: Batch, counts: Tensor | None = None) -> dict[str, Tensor]:
+        """The losses of a micro-batch, as sums divided by `counts`; by its own where none are given."""
 
 
 @dataclass(kw_only=True)

@@ -32,7 +32,8 @@ from visionsmith.papers.clip.config import (
 )
 from visionsmith.papers.clip.model import CLIP
 from visionsmith.papers.clip.tokenizer import ClipTokenizer
-from visionsmith.papers.clip.transformers_layout import find_folder, read_transformers
+from visionsmith.papers.clip.transformers_layout import read_transformers
+from visionsmith.papers.model_folder import find_folder
 from visionsmith.vet import refuse_unsafe
 
 __all__ = [

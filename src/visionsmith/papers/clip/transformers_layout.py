@@ -7,7 +7,6 @@ trained with.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from visionsmith.checkpoint import read_tensors
 from visionsmith.errors import CheckpointError
 from visionsmith.papers.clip.config import Activation, CLIPConfig, TextConfig, VisionTransformerConfig
+from visionsmith.papers.model_folder import find_folder, read_config, read_weights
 
-__all__ = ["config_from_transformers", "find_folder", "read_transformers", "state_from_transformers"]
-
-FILES = ["config.json", "*.safetensors", "*.index.json", "tokenizer.json", "vocab.json", "merges.txt"]
+__all__ = ["config_from_transformers", "read_transformers", "state_from_transformers"]
 
 # Left: the name here. Right: there.
 TOWERS = {"transformer": "text_model.encoder.layers", "visual.transformer": "vision_model.encoder.layers"}
@@ -51,23 +48,9 @@ TRANSPOSED = {"text_projection": "text_projection.weight", "visual.proj": "visua
 def read_transformers(source: str | Path, *, download: bool = False) -> tuple[CLIPConfig, dict[str, Tensor]]:
     """Config and weights, under OpenAI's names, of a folder or hub id. See `official.from_transformers`."""
     folder = find_folder(source, download=download)
-    try:
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        assert isinstance(values, dict), "not a mapping"
-    except (OSError, ValueError, AssertionError) as error:
-        raise CheckpointError(
-            f"is not a transformers folder: its config.json cannot be read ({error})",
-            where=folder,
-            do="give a folder that `save_pretrained` wrote",
-        ) from error
-    if values.get("model_type") != "clip":
-        raise CheckpointError(
-            f"holds a model of type '{values.get('model_type')}', not 'clip'",
-            where=folder,
-            do="give a CLIPModel",
-        )
+    values = read_config(folder, "clip")
     config = config_from_transformers(values, where=folder / "config.json")
-    return config, state_from_transformers(_read_weights(folder), config, where=folder)
+    return config, state_from_transformers(read_weights(folder), config, where=folder)
 
 
 def config_from_transformers(values: Mapping[str, Any], *, where: Path) -> CLIPConfig:
@@ -153,56 +136,6 @@ def state_from_transformers(
             do="give a complete CLIPModel, with both towers and both projections",
         )
     return ours
-
-
-def find_folder(source: str | Path, *, download: bool = False) -> Path:
-    """The folder that a path or hub id stands for; a hub id is looked up in the local cache.
-
-    Raises:
-        CheckpointError: there is none, or it cannot be fetched.
-    """
-    if (folder := Path(source)).is_dir():
-        return folder
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(str(source), allow_patterns=FILES, local_files_only=not download))
-    except (HFValidationError, LocalEntryNotFoundError) as error:
-        raise CheckpointError(
-            "is neither a file nor a folder, nor a hub id in the local cache",
-            where=str(source),
-            do="check the path, or allow the download of a hub id (download=True)",
-        ) from error
-    except (HfHubHTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(
-            f"cannot be downloaded ({reason})", where=str(source), do="check the id"
-        ) from error
-
-
-def _read_weights(folder: Path) -> dict[str, Tensor]:
-    index = folder / "model.safetensors.index.json"
-    if (folder / "model.safetensors").is_file():
-        return read_tensors(folder / "model.safetensors")
-    if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError("is not an index of shards", where=index, do="copy it again") from error
-        # A name from a file is not trusted to stay in the folder.
-        return {
-            key: tensor for name in names for key, tensor in read_tensors(folder / Path(name).name).items()
-        }
-    if pickles := sorted(folder.glob("pytorch_model*.bin")):
-        raise CheckpointError(
-            "holds its weights only as a pickle, which could run code when it is loaded",
-            where=folder,
-            do=f"convert it once: visionsmith convert pickle {pickles[0]} {folder / 'model.safetensors'}",
-        )
-    raise CheckpointError(
-        "has no model.safetensors", where=folder, do="give a folder that `save_pretrained` wrote"
-    )
 
 
 def _activation(part: Mapping[str, Any], where: Path) -> Activation:

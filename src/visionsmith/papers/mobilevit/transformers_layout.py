@@ -6,7 +6,6 @@ one), and every part has another name.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from visionsmith.checkpoint import read_tensors
 from visionsmith.errors import CheckpointError
 from visionsmith.papers.mobilevit.config import MobileViTConfig
-from visionsmith.vet import refuse_unsafe
+from visionsmith.papers.model_folder import read_config, read_weights
 
 __all__ = ["class_names", "config_from_transformers", "read_transformers", "state_from_transformers"]
 
@@ -44,15 +42,8 @@ def read_transformers(folder: Path) -> tuple[MobileViTConfig, dict[str, Tensor]]
     Raises:
         CheckpointError: there is no such model, it is no classifier, or its weights are a pickle.
     """
-    values = _read_config(folder)
-    weights = folder / "model.safetensors"
-    if not weights.is_file():
-        for pickle in folder.glob("*.bin"):
-            refuse_unsafe(pickle, paper="mobilevit")
-        raise CheckpointError(
-            "has no model.safetensors", where=folder, do="give a folder that `save_pretrained` wrote"
-        )
-    theirs = read_tensors(weights)
+    values = read_config(folder)
+    theirs = read_weights(folder)
     if "classifier.weight" not in theirs:
         raise CheckpointError(
             "holds no classifier", where=folder, do="give a MobileViTForImageClassification"
@@ -67,7 +58,7 @@ def class_names(folder: Path) -> list[str]:
     Raises:
         CheckpointError: as `read_transformers`.
     """
-    names = _read_config(folder).get("id2label") or {}
+    names = read_config(folder).get("id2label") or {}
     return [str(names[key]) for key in sorted(names, key=int)]
 
 
@@ -187,20 +178,6 @@ def _residual(here: str, there: str) -> Names:
 def _convolution(here: str, there: str) -> Names:
     yield f"{here}.block.conv", f"{there}.convolution"
     yield f"{here}.block.norm", f"{there}.normalization"
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    try:
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if not isinstance(values, dict):
-            raise ValueError("not a mapping")
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"is not a transformers folder: its config.json cannot be read ({error})",
-            where=folder,
-            do="give a folder that `save_pretrained` wrote",
-        ) from error
-    return values
 
 
 def _whole(value: float) -> int:

@@ -1,0 +1,120 @@
+"""Reading a folder that `save_pretrained` of transformers or diffusers wrote: its config and its weights.
+
+The files are read directly, as data: no class that a folder names is imported, no pickle is opened.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from visionsmith.checkpoint import read_tensors
+from visionsmith.errors import CheckpointError
+
+__all__ = ["find_folder", "read_config", "read_weights"]
+
+FILES = ["config.json", "*.safetensors", "*.index.json", "tokenizer.json", "vocab.json", "merges.txt"]
+
+
+def find_folder(source: str | Path, *, download: bool = False) -> Path:
+    """The folder that a path or hub id stands for; a hub id is looked up in the local cache.
+
+    Args:
+        source: a folder, or an id like "openai/clip-vit-base-patch32".
+        download: whether what the cache lacks may be fetched.
+
+    Raises:
+        CheckpointError: there is none, or it cannot be fetched.
+    """
+    if (folder := Path(source)).is_dir():
+        return folder
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(str(source), allow_patterns=FILES, local_files_only=not download))
+    except (HFValidationError, LocalEntryNotFoundError) as error:
+        raise CheckpointError(
+            "is neither a file nor a folder, nor a hub id in the local cache",
+            where=str(source),
+            do="check the path, or allow the download of a hub id (download=True)",
+        ) from error
+    except (HfHubHTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"cannot be downloaded ({reason})", where=str(source), do="check the id"
+        ) from error
+
+
+def read_config(folder: Path, *types: str) -> dict[str, Any]:
+    """The values of a folder's `config.json`.
+
+    Args:
+        folder: as `save_pretrained` writes.
+        types: what its `model_type` may be; none: anything.
+
+    Raises:
+        CheckpointError: there is none, it cannot be read, or it is another model's.
+    """
+    try:
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"is not a transformers folder: its config.json cannot be read ({error})",
+            where=folder,
+            do="give a folder that `save_pretrained` wrote",
+        ) from error
+    if not isinstance(values, dict):
+        raise CheckpointError(
+            "is not a transformers folder: its config.json holds no mapping",
+            where=folder,
+            do="give a folder that `save_pretrained` wrote",
+        )
+    if types and values.get("model_type") not in types:
+        raise CheckpointError(
+            f"holds a model of type '{values.get('model_type')}', not '{' or '.join(types)}'",
+            where=folder,
+            do=f"give a folder of that type: {', '.join(types)}",
+        )
+    return values
+
+
+def read_weights(folder: Path, *, names: Sequence[str] = ("model",)) -> dict[str, Tensor]:
+    """All tensors of a folder, from one file or from shards.
+
+    Args:
+        folder: as `save_pretrained` writes.
+        names: what the file may be called, without ".safetensors"; diffusers says "diffusion_pytorch_model".
+
+    Raises:
+        CheckpointError: there are none, they are a pickle, or a file cannot be read.
+    """
+    for name in names:
+        if (single := folder / f"{name}.safetensors").is_file():
+            return read_tensors(single)
+        if (index := folder / f"{name}.safetensors.index.json").is_file():
+            return _read_shards(folder, index)
+    pickles = sorted(file for pattern in ("*.bin", "*.pt", "*.pth") for file in folder.glob(pattern))
+    if pickles:
+        command = f"visionsmith convert pickle {pickles[0]} {folder / names[0]}.safetensors"
+        raise CheckpointError(
+            "holds its weights only as a pickle, which could run code when it is loaded",
+            where=folder,
+            do=f"convert it once: {command}",
+        )
+    raise CheckpointError(
+        f"has no {names[0]}.safetensors", where=folder, do="give a folder that `save_pretrained` wrote"
+    )
+
+
+def _read_shards(folder: Path, index: Path) -> dict[str, Tensor]:
+    try:
+        files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError("is not an index of shards", where=index, do="copy it again") from error
+    # A name from a file is not trusted to stay in the folder.
+    return {key: tensor for file in files for key, tensor in read_tensors(folder / Path(file).name).items()}
