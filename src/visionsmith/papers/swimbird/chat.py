@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from visionsmith.config import override
 from visionsmith.errors import DataError
 from visionsmith.losses.language import IGNORED
 from visionsmith.papers.swimbird.config import SwimBirdConfig
 from visionsmith.papers.swimbird.patches import Patches, cut, join
+from visionsmith.papers.vocabulary import token_id
 
-__all__ = ["IMAGE", "SPECIAL", "SYSTEM", "THOUGHT", "Encoded", "Turn", "encode_chat"]
+__all__ = ["IMAGE", "SPECIAL", "SYSTEM", "THOUGHT", "TOKENS", "Encoded", "Turn", "encode_chat", "with_ids"]
 
 IMAGE = "<image>"
 """Stands in a user's text where a picture goes."""
@@ -31,6 +34,17 @@ SPECIAL = (
     "<|latent_start|>", "<|latent_end|>",
 )  # fmt: skip
 """Tokens that text may not contain; the last three are SwimBird's own."""
+
+TOKENS = {
+    "image_id": "<|image_pad|>",
+    "vision_start_id": "<|vision_start|>",
+    "vision_end_id": "<|vision_end|>",
+    "latent_id": "<|latent|>",
+    "latent_start_id": "<|latent_start|>",
+    "latent_end_id": "<|latent_end|>",
+    "end_id": "<|im_end|>",
+}
+"""Setting of `SwimBirdConfig` -> the token whose id it holds."""
 
 SYSTEM = (
     "You think before you answer, in words, in latent thoughts, or in both, as the question needs. "
@@ -141,3 +155,14 @@ def _plain(text: str) -> str:
         if token in text:
             raise DataError(f"a text contains the token {token}", do="leave it out")
     return text
+
+
+def with_ids(config: SwimBirdConfig, tokenizer: Tokenizer, *, where: Path | None = None) -> SwimBirdConfig:
+    """The config with a tokenizer's ids of the special tokens, and a vocabulary that has room for them.
+
+    Raises:
+        CheckpointError: the tokenizer lacks one.
+    """
+    ids = {name: token_id(tokenizer, token, where=where) for name, token in TOKENS.items()}
+    size = max(config.text.vocab_size, tokenizer.get_vocab_size(), max(ids.values()) + 1)
+    return override(config, {"text": {"vocab_size": size}, **ids})

@@ -1,0 +1,131 @@
+"""Training recipes of SwimBird: functions that return a frozen config."""
+
+from __future__ import annotations
+
+from visionsmith.config import config
+from visionsmith.errors import ConfigError
+from visionsmith.papers.swimbird.chat import SYSTEM
+from visionsmith.papers.swimbird.config import SwimBirdConfig, TextConfig, VisionConfig
+from visionsmith.train.recipe import OptimConfig, StageConfig, TrainConfig
+
+__all__ = ["ROUND", "SwimBirdRecipe", "paper", "tiny"]
+
+ROUND = 50
+"""Batches of the endless built-in world that count as an epoch; a stage is a multiple of it."""
+
+
+@config
+class SwimBirdRecipe:
+    """A SwimBird and how to train it."""
+
+    model: SwimBirdConfig
+    train: TrainConfig
+    system: str = SYSTEM
+    """What every dialogue begins with."""
+    vocabulary: int = 640
+    """Tokens that are learned from the built-in texts; a model that is started from brings its own."""
+    side: int = 72
+    """Of the built-in pictures, pixels."""
+    sight_steps: int = 0
+    """Steps at the beginning, on captions and plain answers: what the published model brings from Qwen3-VL."""
+    caption_share: float = 0.6
+    """Of the samples of these steps: captions; the others are questions with an answer at once."""
+    initial: str | None = None
+    """A checkpoint, a SwimBird or a Qwen3-VL folder to start from."""
+
+    def __post_init__(self) -> None:
+        if self.sight_steps % ROUND:
+            raise ConfigError(
+                f"sight_steps = {self.sight_steps} is no multiple of {ROUND}", do="choose one, or 0"
+            )
+        if not 0 <= self.caption_share <= 1:
+            raise ConfigError(
+                f"caption_share = {self.caption_share} is out of range", do="choose a share from 0 to 1"
+            )
+
+
+def tiny() -> SwimBirdRecipe:
+    """From nothing on a laptop CPU: first it learns to see and to speak, then, with the tower frozen, to think."""
+    optim = OptimConfig(lr=2e-3, warmup_steps=100, beta2=0.98, weight_decay=0.05, final_lr=0.2)
+    sight, think = 1200, 1400
+    return SwimBirdRecipe(
+        model=SwimBirdConfig(
+            vision=VisionConfig(
+                depth=4,
+                hidden_size=96,
+                intermediate_size=256,
+                num_heads=4,
+                patch_size=6,
+                num_position_embeddings=144,
+                deepstack_visual_indexes=(1,),
+            ),
+            text=TextConfig(
+                vocab_size=640,
+                hidden_size=128,
+                intermediate_size=384,
+                num_hidden_layers=4,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                head_dim=32,
+                max_position_embeddings=1024,
+                mrope_section=(6, 5, 5),
+                rope_theta=10_000.0,
+            ),
+            tie_word_embeddings=True,
+            # The learned vocabulary begins with the special tokens, in the order of `chat.SPECIAL`.
+            end_id=2,
+            vision_start_id=3,
+            vision_end_id=4,
+            image_id=5,
+            latent_id=6,
+            latent_start_id=7,
+            latent_end_id=8,
+            max_latent_token=9,
+            max_image_token=64,
+            # DIFFERS: a place that was never supervised says anything, and a small model says it often.
+            supervise_stay=True,
+        ),
+        train=TrainConfig(
+            stages=(
+                StageConfig(name="sight", steps=sight, optim=optim),
+                # The tower and its mergers are frozen, as published.
+                StageConfig(
+                    name="think",
+                    steps=think,
+                    trainable=("model.qwen.model.language_model.*", "model.qwen.lm_head.*"),
+                    optim=OptimConfig(lr=1.5e-3, warmup_steps=50, beta2=0.98, weight_decay=0.05),
+                ),
+            ),
+            batch_size=48,
+            precision="auto",
+            threads=1,
+            save_every=100,
+            log_every=10,
+            evaluate_every=400,
+        ),
+        system="",
+        sight_steps=sight,
+    )
+
+
+def paper() -> SwimBirdRecipe:
+    """As published: Qwen3-VL-8B, one epoch of 92,300 samples in batches of 128 (sec. 4.1)."""
+    steps = 92_300 // 128
+    return SwimBirdRecipe(
+        model=SwimBirdConfig(),
+        train=TrainConfig(
+            stages=(
+                StageConfig(
+                    name="think",
+                    steps=steps,
+                    trainable=("model.qwen.model.language_model.*", "model.qwen.lm_head.*"),
+                    optim=OptimConfig(lr=1e-5, warmup_steps=steps // 10, weight_decay=0.1, beta2=0.999),
+                ),
+            ),
+            batch_size=128,
+            accumulate=16,
+            precision="bf16",
+            workers=8,
+        ),
+        initial="Qwen/Qwen3-VL-8B-Instruct",
+    )

@@ -1,0 +1,61 @@
+"""Training samples: the built-in exercises without end, or a user's dialogues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tokenizers import Tokenizer
+from torch.utils.data import Dataset
+
+from visionsmith.data.sampler import Key, generator
+from visionsmith.papers.swimbird.chat import SPECIAL, Encoded, Turn, encode_chat
+from visionsmith.papers.swimbird.config import SwimBirdConfig
+from visionsmith.papers.swimbird.recipes import ROUND, SwimBirdRecipe
+from visionsmith.papers.swimbird.tasks import KINDS, describe_scene, exercise
+from visionsmith.papers.vocabulary import learn_byte_pairs
+
+__all__ = ["WorldChats", "learn_vocabulary"]
+
+_TEXTS = 4000
+"""Exercises whose texts the vocabulary is learned from."""
+
+
+class WorldChats(Dataset[Any]):
+    """Dialogues about the built-in world; each (epoch, index) is another one."""
+
+    def __init__(self, recipe: SwimBirdRecipe, config: SwimBirdConfig, tokenizer: Tokenizer) -> None:
+        """Make it.
+
+        Args:
+            recipe: what is taught, and when.
+            config: of the model; budgets and ids.
+            tokenizer: its vocabulary.
+        """
+        self.recipe, self.config, self.tokenizer = recipe, config, tokenizer
+        self.sight_epochs = recipe.sight_steps // ROUND
+
+    def __getitem__(self, key: Key) -> Encoded:
+        epoch, index = key
+        rng = generator(self.recipe.train.seed, epoch, index)
+        side = self.recipe.side
+        turns: list[Turn]
+        if epoch < self.sight_epochs and rng.random() < self.recipe.caption_share:
+            _, turns = describe_scene(rng, side=side)
+        else:
+            each = exercise(KINDS[int(rng.integers(len(KINDS)))], rng, side=side)
+            turns = each.turns(think=epoch >= self.sight_epochs)
+        return encode_chat(turns, self.tokenizer, self.config, system=self.recipe.system)
+
+
+def learn_vocabulary(size: int) -> Tokenizer:
+    """A vocabulary learned from the texts of the built-in exercises: always the same one."""
+    return learn_byte_pairs(_texts(), size=size, special=SPECIAL)
+
+
+def _texts() -> Iterator[str]:
+    for index in range(_TEXTS):
+        rng = generator(26_02, 0, index)
+        _, turns = describe_scene(rng, side=32)
+        turns += exercise(KINDS[index % len(KINDS)], rng, side=32).turns()
+        yield from (turn.text.replace("<thought>", "") for turn in turns)

@@ -1,0 +1,106 @@
+"""Training SwimBird: from a recipe and data to a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from visionsmith.papers.swimbird.reasoner import Reasoner
+    from visionsmith.papers.swimbird.recipes import SwimBirdRecipe
+    from visionsmith.train.run_folder import RunFolder
+    from visionsmith.train.task import Task
+
+__all__ = ["make_task", "train"]
+
+QUICK = 16
+"""Questions of each kind that a running training is measured with."""
+
+
+def train(
+    recipe: SwimBirdRecipe, *, data: Path | None, output: Path, resume: bool = False, progress: bool = True
+) -> Path:
+    """Train SwimBird.
+
+    Args:
+        recipe: model and settings.
+        data: a JSON list in the published layout, see `dialogues.read_dialogues`; None for the built-in world.
+        output: folder of the run.
+        resume: go on with the run that the folder holds.
+        progress: whether to show a bar.
+
+    Returns:
+        The folder of the finished checkpoint.
+    """
+    from visionsmith.papers.training import train_once
+
+    def make(recipe: SwimBirdRecipe, run: RunFolder, show: bool) -> Task:
+        return make_task(recipe, data)
+
+    return train_once("swimbird", recipe, make, data=data, output=output, resume=resume, progress=progress)
+
+
+def make_task(recipe: SwimBirdRecipe, data: Path | None = None) -> Task:
+    """Model, objective and data of a recipe."""
+    from functools import partial
+
+    from accelerate.utils import set_seed
+    from torch.utils.data import Dataset
+
+    from visionsmith.data.sampler import ShuffledBatches
+    from visionsmith.papers.swimbird.evaluate import measure
+    from visionsmith.papers.swimbird.objective import SwimBirdObjective, collate_chats
+    from visionsmith.papers.swimbird.recipes import ROUND
+    from visionsmith.papers.swimbird.samples import WorldChats
+    from visionsmith.train.task import Task
+
+    set_seed(recipe.train.seed)
+    bird = make_reasoner(recipe)
+    config = bird.model.config
+    size = recipe.train.batch_size
+    dataset: Dataset[Any]
+    about: dict[str, Any]
+    if data is None:
+        dataset, records, about = WorldChats(recipe, config, bird.tokenizer), ROUND * size, WORLD
+    else:
+        from visionsmith.papers.swimbird.dialogues import DialogueChats, read_dialogues
+
+        dialogues = read_dialogues(data)
+        dataset = DialogueChats(dialogues, config, bird.tokenizer, system=recipe.system)
+        records, about = len(dialogues), {"source": data.name, "records": len(dialogues)}
+    return Task(
+        paper="swimbird",
+        objective=SwimBirdObjective(bird.model, chunk=4096),
+        dataset=dataset,
+        plan=ShuffledBatches(range(records), size, recipe.train.seed),
+        collate=partial(collate_chats, pad=config.end_id),
+        export=lambda state: bird.export(
+            {name.removeprefix("model."): value for name, value in state.items()}
+        ),
+        about=about,
+        evaluate=(lambda: measure(bird, side=recipe.side, count=QUICK)) if data is None else None,
+    )
+
+
+WORLD = {
+    "source": "scenes of OpenMoji things, and sums and orders in words; made while training",
+    "licence": "CC-BY-SA-4.0 (drawings)",
+}
+"""What a card says of the built-in data."""
+
+
+def make_reasoner(recipe: SwimBirdRecipe) -> Reasoner:
+    """A new model with a learned vocabulary, or the one that the recipe starts from."""
+    from visionsmith.papers.swimbird.chat import with_ids
+    from visionsmith.papers.swimbird.model import SwimBird
+    from visionsmith.papers.swimbird.reasoner import Reasoner
+    from visionsmith.papers.swimbird.samples import learn_vocabulary
+
+    if recipe.initial is not None:
+        from visionsmith.papers.swimbird.official import load_any
+
+        return load_any(recipe.initial, budgets=recipe.model, system=recipe.system)
+    tokenizer = learn_vocabulary(recipe.vocabulary)
+    # The ids of the published model are not in a small vocabulary; it has its own.
+    config = with_ids(recipe.model, tokenizer)
+    return Reasoner(SwimBird(config), tokenizer, system=recipe.system)
