@@ -9,6 +9,7 @@ import typer
 
 from visionsmith.cli.data_common import Download, Json, Quiet, SourcePath, is_openmoji, list_problems
 from visionsmith.cli.data_convert import convert_command
+from visionsmith.cli.data_curate import curate_command
 from visionsmith.cli.data_forge import forge_command
 from visionsmith.cli.data_inspect import inspect_command
 from visionsmith.report.console import show_json
@@ -77,6 +78,7 @@ def pack_command(
 app.command("inspect")(inspect_command)
 app.command("convert")(convert_command)
 app.command("forge")(forge_command)
+app.command("curate")(curate_command)
 
 
 @app.command("verify")
