@@ -17,7 +17,7 @@ from visionsmith.papers.vocabulary import learn_byte_pairs
 
 __all__ = ["WorldChats", "learn_vocabulary"]
 
-_TEXTS = 4000
+_TEXTS = 1500
 """Exercises whose texts the vocabulary is learned from."""
 
 
