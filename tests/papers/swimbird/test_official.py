@@ -17,7 +17,7 @@ from visionsmith.errors import CheckpointError
 from visionsmith.papers.swimbird.chat import SPECIAL
 from visionsmith.papers.swimbird.config import SwimBirdConfig
 from visionsmith.papers.swimbird.model import SwimBird
-from visionsmith.papers.swimbird.official import OWN, load_any
+from visionsmith.papers.swimbird.official import OWN, open_reasoner
 from visionsmith.papers.swimbird.reasoner import Reasoner
 from visionsmith.papers.vocabulary import FILE, learn_byte_pairs, vocabulary_file
 
@@ -40,7 +40,7 @@ def same(left: SwimBird, right: SwimBird) -> bool:
 
 def write_published(folder: Path, model: SwimBird, tokenizer: Tokenizer, **extra) -> None:
     """As the published folder: the library's config with extras, its own names of weights, two shards."""
-    model.qwen.save_pretrained(folder)
+    model.qwen.save_pretrained(folder)  # makes the folder
     state = {name: tensor.clone() for name, tensor in model.qwen.state_dict().items()}
     (folder / "model.safetensors").unlink()
     names = sorted(state)
@@ -56,12 +56,12 @@ def write_published(folder: Path, model: SwimBird, tokenizer: Tokenizer, **extra
 
 def test_a_published_folder_opens(model: SwimBird, vocabulary: Tokenizer, tmp_path: Path) -> None:
     write_published(tmp_path, model, vocabulary, max_latent_token=7, latent_lambda=0.3)
-    bird = load_any(tmp_path)
+    bird = open_reasoner(tmp_path)
     assert same(bird.model, model)
     assert (bird.model.config.max_latent_token, bird.model.config.latent_lambda) == (7, 0.3)
     assert bird.model.config.latent_id == model.config.latent_id
     budgets = SwimBirdConfig(max_latent_token=3, latent_lambda=0.5)
-    again = load_any(tmp_path, budgets=budgets, system="Short.")
+    again = open_reasoner(tmp_path, budgets=budgets, system="Short.")
     assert (again.model.config.max_latent_token, again.system) == (3, "Short.")
 
 
@@ -80,7 +80,7 @@ def test_a_qwen3_vl_folder_grows_the_latent_tokens(model: SwimBird, tmp_path: Pa
     text = dataclasses.replace(base.text, vocab_size=size)
     plain = SwimBird(dataclasses.replace(base, text=text, **ids)).eval()
     write_published(tmp_path, plain, tokenizer)
-    bird = load_any(tmp_path)
+    bird = open_reasoner(tmp_path)
     assert bird.model.config.latent_id == size
     table = bird.model.qwen.get_input_embeddings().weight
     assert len(table) == size + 3
@@ -100,7 +100,7 @@ def test_a_checkpoint_comes_back(vocabulary: Tokenizer, tmp_path: Path, tied: bo
     checkpoint.write(
         tmp_path / "bird", paper="swimbird", config=export.config, tensors=export.tensors, files=export.files
     )
-    again = load_any(tmp_path / "bird")
+    again = open_reasoner(tmp_path / "bird")
     assert again.system == ""
     assert (again.model.qwen.lm_head.weight is again.model.qwen.get_input_embeddings().weight) == tied
     for name, parameter in again.model.named_parameters():
@@ -111,19 +111,30 @@ def test_a_checkpoint_comes_back(vocabulary: Tokenizer, tmp_path: Path, tied: bo
     assert first.well_formed == second.well_formed
 
 
+def test_a_folder_is_converted(model: SwimBird, vocabulary: Tokenizer, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from visionsmith.cli.app import app
+
+    write_published(tmp_path / "folder", model, vocabulary)
+    command = ["convert", "official", "swimbird", str(tmp_path / "folder"), str(tmp_path / "made")]
+    assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
+    assert same(open_reasoner(tmp_path / "made").model, model)
+
+
 def test_mistakes(model: SwimBird, vocabulary: Tokenizer, tmp_path: Path) -> None:
     write_published(tmp_path, model, vocabulary)
     (tmp_path / "one.safetensors").unlink()
     with pytest.raises(CheckpointError, match="no such file"):
-        load_any(tmp_path)
+        open_reasoner(tmp_path)
     values = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     del values["vision_config"]
     (tmp_path / "config.json").write_text(json.dumps(values), encoding="utf-8")
     with pytest.raises(CheckpointError, match="no vision_config"):
-        load_any(tmp_path)
+        open_reasoner(tmp_path)
     (tmp_path / FILE).unlink()
     with pytest.raises(CheckpointError, match=r"has no tokenizer\.json"):
-        load_any(tmp_path)
+        open_reasoner(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "llava"}', encoding="utf-8")
     with pytest.raises(CheckpointError, match="'llava', not 'qwen3_vl'"):
-        load_any(tmp_path)
+        open_reasoner(tmp_path)

@@ -3,8 +3,8 @@
 | source                                                        | function       |
 |---------------------------------------------------------------|----------------|
 | a state dict under the published names (Qwen3-VL's)           | `from_official` |
-| the published SwimBird folder, or a Qwen3-VL folder to begin with | `load_any`  |
-| a checkpoint of this project                                  | `load_any`     |
+| the published SwimBird folder, or a Qwen3-VL folder to begin with | `open_reasoner` |
+| a checkpoint of this project                                  | `open_reasoner` |
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from visionsmith.papers.swimbird.chat import SYSTEM, TOKENS
 from visionsmith.papers.swimbird.config import SwimBirdConfig, TextConfig, VisionConfig
 from visionsmith.papers.swimbird.model import SwimBird
 from visionsmith.papers.swimbird.reasoner import Reasoner
-from visionsmith.papers.vocabulary import read_vocabulary, token_id
+from visionsmith.papers.vocabulary import read_vocabulary, token_id, vocabulary_file
 
-__all__ = ["config_from_folder", "from_official", "load_any"]
+__all__ = ["companion_files", "config_from_folder", "from_official", "load_any", "open_reasoner"]
 
 OWN = ("<|latent|>", "<|latent_start|>", "<|latent_end|>")
 """What SwimBird adds to Qwen3-VL's vocabulary, in this order."""
@@ -44,18 +44,22 @@ OWN_SETTINGS = (
 """What the published config.json has beyond Qwen3-VL's."""
 
 
-def from_official(state: Mapping[str, Tensor], config: SwimBirdConfig) -> SwimBird:
+def from_official(state: Mapping[str, Tensor], config: SwimBirdConfig | None = None) -> SwimBird:
     """A model with the weights of a state dict under Qwen3-VL's names (`model.visual.*`, `model.language_model.*`).
 
     Embeddings with fewer rows than the vocabulary needs are filled up with their mean: the rows of new tokens.
 
     Args:
         state: weights in any floating type; they become float32.
-        config: the model's.
+        config: the model's, which weights alone do not tell.
 
     Raises:
-        CheckpointError: names or shapes do not fit; says which.
+        CheckpointError: there is no config, or names or shapes do not fit; says which.
     """
+    if config is None:
+        raise CheckpointError(
+            "weights alone do not tell the sizes of a SwimBird", do="give the folder, with its config.json"
+        )
     with torch.device("meta"):
         model = SwimBird(config)
     table = "model.language_model.embed_tokens.weight"
@@ -111,14 +115,14 @@ def config_from_folder(values: Mapping[str, Any], tokenizer: Tokenizer, *, where
     return decode(SwimBirdConfig, settings, where=where)
 
 
-def load_any(
+def open_reasoner(
     source: str | Path,
     *,
     budgets: SwimBirdConfig | None = None,
     system: str | None = None,
     download: bool = False,
 ) -> Reasoner:
-    """A SwimBird from whatever `source` is.
+    """A SwimBird with its vocabulary from whatever `source` is.
 
     Args:
         source: a checkpoint of this project, a published folder, or a hub id in the local cache.
@@ -132,14 +136,15 @@ def load_any(
     folder = find_folder(source, download=download)
     if checkpoint.is_checkpoint(folder):
         opened = checkpoint.read(folder, paper="swimbird")
-        config = decode(SwimBirdConfig, opened.config["model"], where=folder / "config.json")
+        # A converted checkpoint holds the sizes alone, a trained one also what its dialogues begin with.
+        sizes = opened.config.get("model", opened.config)
+        config = decode(SwimBirdConfig, sizes, where=folder / "config.json")
         tokenizer = read_vocabulary(folder)
         state = {name.removeprefix("qwen."): tensor for name, tensor in opened.tensors().items()}
         known = opened.config.get("system", SYSTEM)
     else:
         values = read_config(folder, "qwen3_vl")
-        tokenizer = read_vocabulary(folder)
-        tokenizer.add_special_tokens([AddedToken(token, special=True) for token in OWN])
+        tokenizer = _with_own(read_vocabulary(folder))
         config = config_from_folder(values, tokenizer, where=folder / "config.json")
         state, known = dict(read_weights(folder)), SYSTEM
     if budgets is not None:
@@ -148,6 +153,26 @@ def load_any(
         config = dataclasses.replace(config, **{name: getattr(budgets, name) for name in names})
     model = from_official(state, config)
     return Reasoner(model.eval(), tokenizer, system=known if system is None else system)
+
+
+def load_any(source: str | Path) -> SwimBird:
+    """The model of a source that `open_reasoner` takes."""
+    return open_reasoner(source).model
+
+
+def companion_files(model: SwimBird, source: Path, tokenizer: Path | None) -> dict[str, bytes]:
+    """What a converted checkpoint holds beside its weights: the vocabulary, with the latent tokens.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    return vocabulary_file(_with_own(read_vocabulary(source if tokenizer is None else tokenizer)))
+
+
+def _with_own(tokenizer: Tokenizer) -> Tokenizer:
+    """A vocabulary with the latent tokens, which a Qwen3-VL's lacks."""
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in OWN])
+    return tokenizer
 
 
 def _only(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

@@ -38,9 +38,9 @@ def load(
     import dataclasses
 
     from visionsmith.papers.paper import shipped_checkpoint
-    from visionsmith.papers.swimbird.official import load_any
+    from visionsmith.papers.swimbird.official import open_reasoner
 
-    bird = load_any(shipped_checkpoint("swimbird") if source is None else source)
+    bird = open_reasoner(shipped_checkpoint("swimbird") if source is None else source)
     config = bird.model.config
     bird.model.config = dataclasses.replace(
         config,

@@ -97,9 +97,9 @@ def make_reasoner(recipe: SwimBirdRecipe) -> Reasoner:
     from visionsmith.papers.swimbird.samples import learn_vocabulary
 
     if recipe.initial is not None:
-        from visionsmith.papers.swimbird.official import load_any
+        from visionsmith.papers.swimbird.official import open_reasoner
 
-        return load_any(recipe.initial, budgets=recipe.model, system=recipe.system)
+        return open_reasoner(recipe.initial, budgets=recipe.model, system=recipe.system)
     tokenizer = learn_vocabulary(recipe.vocabulary)
     # The ids of the published model are not in a small vocabulary; it has its own.
     config = with_ids(recipe.model, tokenizer)
