@@ -11,18 +11,25 @@ __all__ = ["demo"]
 
 
 def demo(
+    systems: Annotated[
+        list[str] | None,
+        typer.Argument(help="Systems to show; without any, all that have something to show."),
+    ] = None,
     output: Annotated[Path, typer.Option(help="Folder for the page and what it shows.")] = Path("demo"),
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Run every system's demonstration on built-in data and write one page; takes about two minutes."""
+    """Run the systems' demonstrations on built-in data and write one page; takes about two minutes for all."""
     import time
 
     from visionsmith._version import __version__
-    from visionsmith.errors import OutputError
-    from visionsmith.papers.paper import all_papers
+    from visionsmith.errors import ConfigError, OutputError
+    from visionsmith.papers.paper import all_papers, get_paper
     from visionsmith.report.page import Page
 
     began = time.monotonic()
+    shown = [get_paper(name) for name in systems] if systems else all_papers()
+    if systems and (silent := [paper.name for paper in shown if not paper.has("demo")]):
+        raise ConfigError(f"'{silent[0]}' has no demonstration", do="`visionsmith list` shows what works")
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -35,7 +42,7 @@ def demo(
         "the checkpoints.",
     )
     commands: list[str] = []
-    for paper in all_papers():
+    for paper in shown:
         if paper.has("demo"):
             if not quiet:
                 typer.echo(f"{paper.name}: {paper.title}", err=True)

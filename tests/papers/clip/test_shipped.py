@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,7 @@ import visionsmith as vs
 from visionsmith import checkpoint
 from visionsmith.cli import main
 from visionsmith.image.io import read_image, write_image
-from visionsmith.papers.paper import all_papers, shipped_checkpoint
+from visionsmith.papers.paper import shipped_checkpoint
 
 
 def run(capsys: pytest.CaptureFixture, *arguments: str) -> str:
@@ -97,29 +95,3 @@ def test_search_finds_the_picture(
     assert {name: best[name] for name in ("bicycle", "pizza", "rocket")} == {
         n: n for n in ("bicycle", "pizza", "rocket")
     }
-
-
-class Links(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.pictures, self.scripts = [], 0
-
-    def handle_starttag(self, tag: str, attributes: list) -> None:
-        if tag == "img":
-            self.pictures.append(dict(attributes)["src"])
-        self.scripts += tag == "script"
-
-
-def test_demo_page(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
-    said = run(capsys, "demo", "--output", str(tmp_path / "demo"), "--quiet")
-    page = (tmp_path / "demo" / "index.html").read_text()
-    links = Links()
-    links.feed(page)
-    assert len(links.pictures) > 30
-    assert all(source.startswith("data:image/") for source in links.pictures)
-    assert not links.scripts
-    commands = re.findall(r"^  \S*visionsmith (?:run|train) (\w+)", said, re.MULTILINE)
-    assert set(commands) == {paper.name for paper in all_papers() if paper.has("demo")}
-    assert len(commands) >= 2 * len(set(commands)), "each is run and trained"
-    assert "CC BY-SA 4.0" in page
-    assert (tmp_path / "demo" / "openmoji.records" / "store.json").exists()
