@@ -12,6 +12,7 @@ import gc
 import math
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -339,7 +340,9 @@ class _Window:
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
-        self.steps = self.samples = 0
+        self.counts: Counter[str] = Counter()
+        """Steps that had a value: where batches are of several kinds, not every step has every loss."""
+        self.samples = 0
         self.waited = 0.0
         self.restart()
 
@@ -358,11 +361,11 @@ class _Window:
             # The norm over sharded gradients is itself spread over the processes.
             value = (value.full_tensor() if isinstance(value, DTensor) else value).detach().float()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
-        self.steps += 1
+            self.counts[name] += 1
         self.samples += samples
 
     def means(self) -> dict[str, Tensor]:
-        return {name: value / self.steps for name, value in self.sums.items()}
+        return {name: value / self.counts[name] for name, value in self.sums.items()}
 
     def speed(self) -> tuple[float, float]:
         """Samples a second over all processes, and the share of the time spent waiting for data."""
