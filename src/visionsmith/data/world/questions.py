@@ -16,7 +16,7 @@ from visionsmith.data.world.scene import PLACES, SIZES, Scene, Thing, make_scene
 from visionsmith.data.world.things import COLOURS, KINDS, PAIRS
 from visionsmith.data.world.words import NUMBERS, article, plural
 
-__all__ = ["FAMILIES", "PAIR_FAMILIES", "Question", "ask"]
+__all__ = ["FAMILIES", "PAIR_FAMILIES", "SCENE_FAMILIES", "Question", "ask", "ask_about"]
 
 Pairs = Sequence[tuple[str, str]]
 T = TypeVar("T")
@@ -50,9 +50,24 @@ def ask(family: str, rng: np.random.Generator, pairs: Pairs = PAIRS) -> Question
     return FAMILIES[family](rng, pairs)
 
 
+def ask_about(family: str, scene: Scene, rng: np.random.Generator, pairs: Pairs = PAIRS) -> Question | None:
+    """A question of a family about a scene that is there already; None where the scene gives none.
+
+    Args:
+        family: of `SCENE_FAMILIES`.
+        scene: with at least one thing.
+        rng: where all chance comes from.
+        pairs: kinds and colours of the things that are asked for in vain.
+    """
+    return SCENE_FAMILIES[family](rng, scene, pairs)
+
+
 def _what(rng: np.random.Generator, pairs: Pairs) -> Question:
-    scene = make_scene(rng, int(rng.integers(2, 6)), pairs=pairs)
-    if rng.random() < 0.15:
+    return _what_in(rng, make_scene(rng, int(rng.integers(2, 6)), pairs=pairs), pairs)
+
+
+def _what_in(rng: np.random.Generator, scene: Scene, pairs: Pairs) -> Question:
+    if rng.random() < 0.15 and scene.free():
         place = _pick(rng, scene.free())
         reason = f"I look {PLACES[place]}. It is empty."
         return Question("what", (scene,), f"What is {PLACES[place]}?", "nothing", (), reason)
@@ -62,18 +77,27 @@ def _what(rng: np.random.Generator, pairs: Pairs) -> Question:
 
 
 def _colour(rng: np.random.Generator, pairs: Pairs) -> Question:
-    alone: list[Thing] = []
-    while not alone:
-        scene = make_scene(rng, int(rng.integers(2, 6)), pairs=pairs)
-        kinds = [thing.kind for thing in scene.things]
-        alone = [thing for thing in scene.things if kinds.count(thing.kind) == 1]
+    question = None
+    while question is None:
+        question = _colour_in(rng, make_scene(rng, int(rng.integers(2, 6)), pairs=pairs), pairs)
+    return question
+
+
+def _colour_in(rng: np.random.Generator, scene: Scene, pairs: Pairs) -> Question | None:
+    kinds = [thing.kind for thing in scene.things]
+    alone = [thing for thing in scene.things if kinds.count(thing.kind) == 1]
+    if not alone:
+        return None
     thing = _pick(rng, alone)
     reason = f"The {thing.kind} is {thing.where}. It is {thing.colour}."
     return Question("colour", (scene,), f"What colour is the {thing.kind}?", thing.colour, (thing,), reason)
 
 
 def _where(rng: np.random.Generator, pairs: Pairs) -> Question:
-    scene = make_scene(rng, int(rng.integers(2, 6)), pairs=pairs)
+    return _where_in(rng, make_scene(rng, int(rng.integers(2, 6)), pairs=pairs), pairs)
+
+
+def _where_in(rng: np.random.Generator, scene: Scene, pairs: Pairs) -> Question:
     thing = _pick(rng, scene.things)
     reason = f"I look for {article(thing.name)}. I find it {thing.where}."
     return Question("where", (scene,), f"Where is the {thing.name}?", thing.where, (thing,), reason)
@@ -82,19 +106,41 @@ def _where(rng: np.random.Generator, pairs: Pairs) -> Question:
 def _count(rng: np.random.Generator, pairs: Pairs) -> Question:
     total, same, kind = int(rng.integers(1, 6)), 0, rng.random()
     if kind < 0.4:
-        scene = make_scene(rng, total, pairs=pairs)
+        return _counting(make_scene(rng, total, pairs=pairs), None, None)
+    # Three in four such questions have something to count.
+    same = int(rng.integers(1, total + 1)) if rng.random() < 0.75 else 0
+    by_kind = kind < 0.7
+    scene = make_scene(
+        rng, total, pairs=pairs, same_kind=same if by_kind else 0, same_colour=0 if by_kind else same
+    )
+    held = _held(scene, by_kind)
+    value = max(held, key=held.count) if same else _absent(rng, held, by_kind)
+    return _counting(scene, by_kind, value)
+
+
+def _count_in(rng: np.random.Generator, scene: Scene, pairs: Pairs) -> Question:
+    kind = rng.random()
+    if kind < 0.4:
+        return _counting(scene, None, None)
+    by_kind = kind < 0.7
+    held = _held(scene, by_kind)
+    return _counting(scene, by_kind, _pick(rng, held) if rng.random() < 0.75 else _absent(rng, held, by_kind))
+
+
+def _held(scene: Scene, by_kind: bool) -> list[str]:
+    return [thing.kind if by_kind else thing.colour for thing in scene.things]
+
+
+def _absent(rng: np.random.Generator, held: list[str], by_kind: bool) -> str:
+    return _pick(rng, [name for name in (KINDS if by_kind else COLOURS) if name not in held])
+
+
+def _counting(scene: Scene, by_kind: bool | None, value: str | None) -> Question:
+    """All things (`by_kind` None), or those of a kind or colour."""
+    if by_kind is None or value is None:
         counted, noun = scene.things, "things"
     else:
-        # Three in four such questions have something to count.
-        same = int(rng.integers(1, total + 1)) if rng.random() < 0.75 else 0
-        by_kind = kind < 0.7
-        scene = make_scene(
-            rng, total, pairs=pairs, same_kind=same if by_kind else 0, same_colour=0 if by_kind else same
-        )
-        names = KINDS if by_kind else COLOURS
-        held = [thing.kind if by_kind else thing.colour for thing in scene.things]
-        most = max(held, key=held.count)
-        value = most if same else _pick(rng, [name for name in names if name not in held])
+        held = _held(scene, by_kind)
         counted = tuple(thing for thing, own in zip(scene.things, held, strict=True) if own == value)
         noun = plural(value) if by_kind else f"{value} things"
     reason = f"I count {', '.join(thing.where for thing in counted)}." if counted else f"I see no {noun}."
@@ -103,7 +149,10 @@ def _count(rng: np.random.Generator, pairs: Pairs) -> Question:
 
 
 def _exists(rng: np.random.Generator, pairs: Pairs) -> Question:
-    scene = make_scene(rng, int(rng.integers(1, 6)), pairs=pairs)
+    return _exists_in(rng, make_scene(rng, int(rng.integers(1, 6)), pairs=pairs), pairs)
+
+
+def _exists_in(rng: np.random.Generator, scene: Scene, pairs: Pairs) -> Question:
     there = {(thing.kind, thing.colour) for thing in scene.things}
     if rng.random() < 0.5:
         thing = _pick(rng, scene.things)
@@ -120,7 +169,14 @@ def _exists(rng: np.random.Generator, pairs: Pairs) -> Question:
 
 
 def _relation(rng: np.random.Generator, pairs: Pairs) -> Question:
-    scene = make_scene(rng, int(rng.integers(2, 6)), pairs=pairs)
+    question = _relation_in(rng, make_scene(rng, int(rng.integers(2, 6)), pairs=pairs), pairs)
+    assert question is not None, "a scene of two things or more has a relation"
+    return question
+
+
+def _relation_in(rng: np.random.Generator, scene: Scene, pairs: Pairs) -> Question | None:
+    if len(scene.things) < 2:
+        return None
     words: dict[str, Callable[[Thing, Thing], bool]] = {
         "left of": lambda a, b: a.column < b.column,
         "right of": lambda a, b: a.column > b.column,
@@ -144,6 +200,15 @@ def _larger(rng: np.random.Generator, pairs: Pairs) -> Question:
         other = sizes[1 - sizes.index(first.size)]
         grown = new_thing(rng, second.kind, second.colour, second.place, other)
         scene, second = scene.changed(second, grown), grown
+    return _sizes(rng, scene, first, second)
+
+
+def _larger_in(rng: np.random.Generator, scene: Scene, pairs: Pairs) -> Question | None:
+    unlike = [(a, b) for a in scene.things for b in scene.things if a.size != b.size]
+    return _sizes(rng, scene, *_pick(rng, unlike)) if unlike else None
+
+
+def _sizes(rng: np.random.Generator, scene: Scene, first: Thing, second: Thing) -> Question:
     word = _pick(rng, ("larger", "smaller"))
     chosen = max((first, second), key=lambda thing: thing.side if word == "larger" else -thing.side)
     text = f"Which is {word}, the {first.name} or the {second.name}?"
@@ -159,7 +224,22 @@ def _odd(rng: np.random.Generator, pairs: Pairs) -> Question:
     scene = make_scene(
         rng, count, pairs=pairs, same_kind=same if by_kind else 0, same_colour=0 if by_kind else same
     )
-    held = [thing.kind if by_kind else thing.colour for thing in scene.things]
+    return _odd_one(scene, by_kind)
+
+
+def _odd_in(rng: np.random.Generator, scene: Scene, pairs: Pairs) -> Question | None:
+    count = len(scene.things)
+    if count < 4:
+        return None
+    for by_kind in (True, False):
+        held = _held(scene, by_kind)
+        if sorted(held.count(value) for value in set(held)) == [1, count - 1]:
+            return _odd_one(scene, by_kind)
+    return None
+
+
+def _odd_one(scene: Scene, by_kind: bool) -> Question:
+    held = _held(scene, by_kind)
     thing = next(thing for thing, own in zip(scene.things, held, strict=True) if held.count(own) == 1)
     most = max(held, key=held.count)
     shared = f"The others are {plural(most)}." if by_kind else f"The others are {most}."
@@ -218,6 +298,18 @@ FAMILIES: dict[str, Callable[[np.random.Generator, Pairs], Question]] = {
 
 PAIR_FAMILIES = ("missing", "changed")
 """Those about two pictures."""
+
+SCENE_FAMILIES: dict[str, Callable[[np.random.Generator, Scene, Pairs], Question | None]] = {
+    "what": _what_in,
+    "colour": _colour_in,
+    "where": _where_in,
+    "count": _count_in,
+    "exists": _exists_in,
+    "relation": _relation_in,
+    "larger": _larger_in,
+    "odd": _odd_in,
+}
+"""Name -> the function that makes such a question about one given picture."""
 
 
 def _pick(rng: np.random.Generator, values: Sequence[T]) -> T:

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from visionsmith.papers.clip.captions import reword
     from visionsmith.papers.clip.config import (
         CLIPConfig,
         ModifiedResNetConfig,
@@ -34,9 +35,11 @@ __all__ = [
     "normalise",
     "published",
     "resize_and_crop",
+    "reword",
 ]
 
 _HOME = {
+    "captions": ("reword",),
     "config": ("CLIPConfig", "ModifiedResNetConfig", "TextConfig", "VisionTransformerConfig", "published"),
     "model": ("CLIP",),
     "official": ("from_official", "from_transformers", "load_any"),
