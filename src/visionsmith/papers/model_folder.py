@@ -17,7 +17,15 @@ from visionsmith.errors import CheckpointError
 
 __all__ = ["find_folder", "read_config", "read_weights"]
 
-FILES = ["config.json", "*/config.json", "*.safetensors", "*.index.json", "tokenizer.json", "vocab.json", "merges.txt"]
+FILES = [
+    "config.json",
+    "*/config.json",
+    "*.safetensors",
+    "*.index.json",
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+]
 
 
 def find_folder(source: str | Path, *, download: bool = False) -> Path:
