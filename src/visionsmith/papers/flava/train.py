@@ -67,7 +67,6 @@ def _train_both(
     recipe: FlavaRecipe, *, data: Path | None, output: Path, resume: bool, progress: bool
 ) -> Path:
     from visionsmith.checkpoint import is_checkpoint
-    from visionsmith.papers.flava.official import load_codebook
     from visionsmith.papers.flava.world import open_world
     from visionsmith.report.run_report import write_run_report
     from visionsmith.train.loop import fit
@@ -77,6 +76,8 @@ def _train_both(
 
     recipe = dataclasses.replace(recipe, train=settle_precision(recipe.train))
     own = codebook_recipe(recipe) if recipe.codebook is None else None
+    # Before anything is written.
+    codebook = None if recipe.codebook is None else _open_codebook(recipe.codebook)
     state = processes()
     show = progress and state.is_main_process
     run, first = RunFolder(output), RunFolder(output / "codebook")
@@ -94,15 +95,22 @@ def _train_both(
         fit(codebook_task(own, world), own.train, first, progress=progress, more_to_come=True)
         if state.is_main_process:
             write_run_report(first.path)
-    codebook = load_codebook(recipe.codebook or first.model)
-    if codebook is None:
-        raise CheckpointError("holds no codebook", where=recipe.codebook, do="give one that does")
+    codebook = codebook or _open_codebook(first.model)
     with state.main_process_first():
         task = flava_task(recipe, world, codebook, codes=output / "codes.safetensors", progress=show)
     checkpoint = fit(task, recipe.train, run, progress=progress)
     if state.is_main_process:
         write_run_report(run.path)
     return checkpoint
+
+
+def _open_codebook(source: str | Path) -> Codebook:
+    from visionsmith.papers.flava.official import load_codebook
+
+    codebook = load_codebook(source)
+    if codebook is None:
+        raise CheckpointError("holds no codebook", where=source, do="give one that does")
+    return codebook
 
 
 def codebook_recipe(recipe: FlavaRecipe) -> CodebookRecipe:
