@@ -12,6 +12,7 @@ from visionsmith.cli.data_convert import convert_command
 from visionsmith.cli.data_curate import curate_command
 from visionsmith.cli.data_forge import forge_command
 from visionsmith.cli.data_inspect import inspect_command
+from visionsmith.cli.data_instruct import instruct_command
 from visionsmith.report.console import show_json
 
 __all__ = ["app"]
@@ -79,6 +80,7 @@ app.command("inspect")(inspect_command)
 app.command("convert")(convert_command)
 app.command("forge")(forge_command)
 app.command("curate")(curate_command)
+app.command("instruct")(instruct_command)
 
 
 @app.command("verify")
