@@ -45,7 +45,8 @@ def train(
     if data is not None:
         from visionsmith.data.sources import find_source
 
-        find_source(data)
+        # Before a folder is made for the run.
+        getattr(paper.module("train"), "check_data", find_source)(data)
     checkpoint = paper.module("train").train(
         recipe, data=data, output=output, resume=resume, progress=not quiet
     )

@@ -12,6 +12,9 @@ verbs that work are named in `paper.toml`, and each is a function in a file of a
 | claims   | `claims.py`   | `claims(*, output, progress) -> Sequence[Claim]`                           |
 | official | `official.py` | `from_official(state, config) -> model`                                    |
 
+`train.py` may also define `check_data(path)`, which refuses data before a run folder is made; without it, data are what
+`data.sources.find_source` knows.
+
 A folder may also hold `demo.py` with `demo(page, *, folder, progress) -> Sequence[str]`: it adds its sections to the
 page of `visionsmith demo` and returns commands to type next.
 

@@ -17,10 +17,21 @@ if TYPE_CHECKING:
     from visionsmith.train.run_folder import RunFolder
     from visionsmith.train.task import Task
 
-__all__ = ["make_task", "train"]
+__all__ = ["check_data", "make_task", "train"]
 
 MEASURED = 32
 """Chunks that are restored at each evaluation."""
+
+
+def check_data(data: Path) -> None:
+    """Refuse what holds no texts: a single file is as good as a folder.
+
+    Raises:
+        DataError: there is nothing, or something that is no text.
+    """
+    from visionsmith.data.texts import open_texts
+
+    open_texts(data)
 
 
 def train(

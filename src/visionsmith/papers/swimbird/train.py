@@ -11,10 +11,21 @@ if TYPE_CHECKING:
     from visionsmith.train.run_folder import RunFolder
     from visionsmith.train.task import Task
 
-__all__ = ["make_task", "train"]
+__all__ = ["check_data", "make_task", "train"]
 
 QUICK = 16
 """Questions of each kind that a running training is measured with."""
+
+
+def check_data(data: Path) -> None:
+    """Refuse what is no list of dialogues.
+
+    Raises:
+        DataError: it cannot be read, is empty, or an item is malformed.
+    """
+    from visionsmith.papers.swimbird.dialogues import read_dialogues
+
+    read_dialogues(data)
 
 
 def train(
