@@ -20,6 +20,7 @@ from visionsmith.cli import main
 from visionsmith.config import to_yaml
 from visionsmith.image.io import encode_png
 from visionsmith.papers.clip.train import train
+from visionsmith.papers.paper import all_papers
 
 
 @dataclass
@@ -127,11 +128,13 @@ def nothing(world: World) -> None:
 TRAIN = "train clip --data pets --config mini.yaml --output new --quiet"
 LABEL = "run clip pets/0.png --checkpoint run/model --labels"
 PNG = encode_png(np.zeros((8, 8, 3), np.uint8))
+UNBUILT = next(paper.name for paper in all_papers() if not paper.verbs)
+"""A system of the plan that cannot do anything yet."""
 MISTAKES: list[tuple[str, Callable[[World], None], str]] = [
     # the command
     ("train clop --output new", nothing, "there is no system 'clop'; did you mean 'clip'"),
-    ("train flava --output new", nothing, "'flava' cannot train yet"),
-    ("run flava", nothing, "'flava' cannot run yet"),
+    (f"train {UNBUILT} --output new", nothing, f"'{UNBUILT}' cannot train yet"),
+    (f"run {UNBUILT}", nothing, f"'{UNBUILT}' cannot run yet"),
     ("train clip --preset tinny --output new", nothing, "no preset 'tinny'; did you mean 'tiny'"),
     ("train clip --data pets", nothing, "--output is missing"),
     # settings
@@ -214,7 +217,7 @@ MISTAKES: list[tuple[str, Callable[[World], None], str]] = [
     ("convert official clip absent.pt out", nothing, "absent.pt: no such file"),
     ("convert official clip evil.pt out", malicious, "evil.pt: it asks for"),
     ("convert official clip model.pt out", pickled, "not those of a CLIP"),
-    ("convert official flava model.pt out", pickled, "'flava' takes no published weights yet"),
+    (f"convert official {UNBUILT} model.pt out", pickled, f"'{UNBUILT}' takes no published weights yet"),
     (f"{LABEL} a --checkpoint openai/clip-vit-base-patch32", nothing, "openai/clip-vit-base-patch32"),
     # pictures and words
     ("run clip pets/0.png --checkpoint run/model", nothing, "exactly one of --labels and --search is needed"),
