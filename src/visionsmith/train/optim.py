@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from visionsmith.errors import ConfigError
+from visionsmith.train.muon import MuonAdamW, inner_matrices
 from visionsmith.train.recipe import OptimConfig, StageConfig
 
 __all__ = ["learning_rate", "make_optimizer", "set_trainable", "widen_scalars"]
@@ -44,6 +45,24 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimiz
     groups = [group for group in groups if group["params"]]
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
+    if config.optimizer == "muon":
+        inner = inner_matrices(model, config.adamw_for)
+        split = [
+            {
+                **group,
+                "params": [p for p in group["params"] if (id(p) in inner) == matrices],
+                "matrices": matrices,
+            }
+            for group in groups
+            for matrices in (True, False)
+        ]
+        return MuonAdamW(
+            [group for group in split if group["params"]],
+            lr=config.lr,
+            momentum=config.momentum,
+            betas=(config.beta1, config.beta2),
+            eps=config.eps,
+        )
     return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps)
 
 

@@ -19,7 +19,10 @@ def _require(name: str, value: object, holds: bool, do: str) -> None:
 class OptimConfig:
     """The optimiser and its learning-rate schedule."""
 
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "sgd", "muon"] = "adamw"
+    """"muon": Muon for the matrices of linear layers, AdamW for the rest; see `train.muon`."""
+    adamw_for: tuple[str, ...] = ("*head*",)
+    """Of Muon: name patterns of weights of linear layers that AdamW updates all the same."""
     lr: float = 5e-4
     """Peak learning rate."""
     schedule: Literal["cosine", "linear", "constant", "step"] = "cosine"
@@ -39,9 +42,9 @@ class OptimConfig:
     eps: float = 1e-6
     """Of AdamW."""
     momentum: float = 0.9
-    """Of SGD."""
+    """Of SGD and of Muon, whose usual one is 0.95."""
     weight_decay: float = 0.2
-    """Decoupled in AdamW, added to the gradient in SGD."""
+    """Decoupled in AdamW and Muon, added to the gradient in SGD."""
     decay_all: bool = False
     """Whether gains, biases, embeddings of one dimension and temperatures decay too; else they are spared."""
     clip_norm: float | None = 1.0
