@@ -68,13 +68,19 @@ def read_card(name: str) -> tuple[list[tuple[str, str]], dict[str, Any]]:
     """Command, time, machine and length of the training behind a shipped checkpoint; and what it says of its data."""
     card = json.loads((shipped_checkpoint(name) / "card.json").read_text(encoding="utf-8"))
     train = card["recipe"]["recipe"]["train"]
+    steps = sum(stage["steps"] for stage in train["stages"]) or train["steps"]
     rows = [
         ("command", f"`{card['command']}`"),
         ("time", f"{card['minutes']:.0f} minutes"),
         ("machine", card["machine"]),
-        ("steps x batch", f"{train['steps']} x {train['batch_size']}"),
+        ("steps x batch", f"{steps} x {train['batch_size']}"),
     ]
     return rows, card["data"]
+
+
+def made(name: str) -> str:
+    """How a shipped checkpoint was made: its training alone."""
+    return markdown(("", ""), read_card(name)[0])
 
 
 def card(name: str) -> str:
@@ -238,7 +244,14 @@ def seeing() -> str:
     return f"{table}\n\n{about}"
 
 
-SCRIPTS = {"supcon": "supcon_loss", "f3net": "f3net_lfs"}
+SCRIPTS = {
+    "supcon": "supcon_loss",
+    "f3net": "f3net_lfs",
+    "c3": "c3_ask",
+    "flava": "flava_step",
+    "llava": "llava_stage1",
+    "swimbird": "swimbird_generate",
+}
 """Benchmarks that are not called as their system."""
 
 
@@ -279,11 +292,11 @@ PARTS: dict[str, Callable[[], str]] = {
 
 
 def part(name: str) -> str:
-    """The content of a generated part: one of `PARTS`, or SYSTEM-claims, SYSTEM-speed or a classifier's SYSTEM-card."""
+    """The content of a generated part: of `PARTS`, or SYSTEM-claims, -speed, -made, or a classifier's -card."""
     if name in PARTS:
         return PARTS[name]()
     system, _, kind = name.rpartition("-")
-    return {"claims": claims, "speed": speed, "card": card}[kind](system.replace("-", "_"))
+    return {"claims": claims, "speed": speed, "card": card, "made": made}[kind](system.replace("-", "_"))
 
 
 def render(text: str) -> str:

@@ -83,7 +83,7 @@ class MuonAdamW(torch.optim.Optimizer):
 
     def _muon(self, learned: list[nn.Parameter], group: dict[str, Any]) -> None:
         moments = [self._state(p, "momentum_buffer") for p in learned]
-        grads = [p.grad for p in learned]
+        grads = [p.grad for p in learned if p.grad is not None]
         torch._foreach_lerp_(moments, grads, 1 - group["momentum"])
         ahead = torch._foreach_lerp(grads, moments, group["momentum"])
         # Matrices of one shape go through the products together.
@@ -99,7 +99,7 @@ class MuonAdamW(torch.optim.Optimizer):
         first = [self._state(p, "exp_avg") for p in learned]
         second = [self._state(p, "exp_avg_sq") for p in learned]
         counts = [self._state(p, "step") for p in learned]
-        grads = [p.grad for p in learned]
+        grads = [p.grad for p in learned if p.grad is not None]
         (beta1, beta2), eps = group["betas"], group["eps"]
         torch._foreach_add_(counts, 1)
         torch._foreach_lerp_(first, grads, 1 - beta1)

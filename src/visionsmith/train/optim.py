@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
 from torch import nn
@@ -35,7 +36,7 @@ def set_trainable(model: nn.Module, stage: StageConfig) -> None:
 def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
     """The optimiser over the trainable parameters; those of fewer than two dimensions decay only if told to."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
         {
             "params": [p for p in trainable if p.ndim < 2],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -30,7 +31,7 @@ SMALL = [
     "model.text.hidden_size=24", "model.text.intermediate_size=24", "model.text.num_hidden_layers=2",
     "model.text.num_attention_heads=2", "model.text.num_key_value_heads=1", "model.text.head_dim=12",
     "model.text.mrope_section=[2,2,2]", "train.batch_size=4", "train.stages=[{name: think, steps: 2}]",
-    "sight_steps=0", "train.evaluate_every=0", "train.log_every=1",
+    "train.save_every=100", "name_steps=0", "sight_steps=0", "train.evaluate_every=0", "train.log_every=1",
 ]  # fmt: skip
 
 
@@ -174,18 +175,25 @@ def test_dialogues_of_a_user_train(trained: Path, tmp_path: Path) -> None:
 
 def test_stages_teach_what_they_say() -> None:
     recipe = tiny()
-    assert recipe.sight_steps == recipe.train.stages[0].steps
+    assert [recipe.name_steps, recipe.sight_steps] == [stage.steps for stage in recipe.train.stages[:2]]
     bird = make_reasoner(recipe)
     chats = WorldChats(recipe, bird.model.config, bird.tokenizer)
-    first = recipe.sight_steps // ROUND
-    assert all(chats[(0, index)].thoughts is None for index in range(30))
-    assert any(chats[(first, index)].thoughts is not None for index in range(30))
+    seeing = recipe.name_steps // ROUND
+    first = seeing + recipe.sight_steps // ROUND
+    assert all(len(chats[(0, index)].pictures.grids) == 6 for index in range(5)), "six things, each cut out"
+    plain = [chats[(seeing, index)] for index in range(30)]
+    assert all(chat.thoughts is None for chat in plain)
+    assert {len(chat.pictures.grids) for chat in plain if chat.pictures} <= {1, 2}
+    thinking = [chats[(first, index)] for index in range(30)]
+    assert any(chat.thoughts is not None for chat in thinking)
+    blind = WorldChats(dataclasses.replace(recipe, looks=False), bird.model.config, bird.tokenizer)
+    assert all(blind[(first, index)].thoughts is None for index in range(30))
     # Patterns name parameters that there are: the tower learns in the first stage only.
     names = [f"model.{name}" for name, _ in bird.model.named_parameters()]
     from fnmatch import fnmatch
 
     learning = [
-        name for name in names if any(fnmatch(name, pattern) for pattern in recipe.train.stages[1].trainable)
+        name for name in names if any(fnmatch(name, pattern) for pattern in recipe.train.stages[2].trainable)
     ]
     assert 0 < len(learning) < len(names)
     assert not any("visual" in name for name in learning)

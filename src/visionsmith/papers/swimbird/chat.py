@@ -19,7 +19,7 @@ from visionsmith.config import override
 from visionsmith.errors import DataError
 from visionsmith.losses.language import IGNORED
 from visionsmith.papers.swimbird.config import SwimBirdConfig
-from visionsmith.papers.swimbird.patches import Patches, cut, join
+from visionsmith.papers.swimbird.patches import Patches, cut, join, square
 from visionsmith.papers.vocabulary import token_id
 
 __all__ = ["IMAGE", "SPECIAL", "SYSTEM", "THOUGHT", "TOKENS", "Encoded", "Turn", "encode_chat", "with_ids"]
@@ -76,6 +76,8 @@ class Encoded:
     """int64 `t`; `IGNORED` but where an answer, its end, or the start or end of a span is learned."""
     pictures: Patches | None
     thoughts: Patches | None
+    known: Tensor | None = None
+    """In place of the thought pictures: what the tower saw in them, `m d`."""
 
 
 def encode_chat(
@@ -85,6 +87,7 @@ def encode_chat(
     *,
     system: str = SYSTEM,
     answer: bool = False,
+    known: Sequence[Tensor] | None = None,
 ) -> Encoded:
     """Encode a dialogue.
 
@@ -94,6 +97,7 @@ def encode_chat(
         config: ids and budgets.
         system: what it begins with; empty for nothing.
         answer: whether it ends where the assistant is to go on.
+        known: what the tower saw in each thought picture, `k d`; the answers then need not carry them.
 
     Raises:
         DataError: a special token in a text, or a picture without a place.
@@ -102,6 +106,7 @@ def encode_chat(
     pictures: list[Patches] = []
     thoughts: list[Patches] = []
     pieces: list[tuple[str, bool]] = []
+    waiting = list(known or ())
     if system:
         pieces.append((f"<|im_start|>system\n{_plain(system)}<|im_end|>\n", False))
     for turn in turns:
@@ -109,9 +114,17 @@ def encode_chat(
             (IMAGE, config.max_image_token) if turn.role == "user" else (THOUGHT, config.max_latent_token)
         )
         least = config.min_image_token if turn.role == "user" else 1
-        cuts = [cut(picture, config.vision, least=least, most=most) for picture in turn.pictures]
-        (pictures if turn.role == "user" else thoughts).extend(cuts)
-        body = "".join(_spelt(turn, mark, [part.tokens(merge)[0] for part in cuts]))
+        if turn.role != "user" and known is not None:
+            own, waiting = waiting[: turn.text.count(mark)], waiting[turn.text.count(mark) :]
+            counts = [len(seen) for seen in own]
+        else:
+            shown = turn.pictures
+            if turn.role != "user" and config.fixed_latent:
+                shown = tuple(square(picture, config.vision, most=most) for picture in shown)
+            cuts = [cut(picture, config.vision, least=least, most=most) for picture in shown]
+            (pictures if turn.role == "user" else thoughts).extend(cuts)
+            counts = [part.tokens(merge)[0] for part in cuts]
+        body = "".join(_spelt(turn, mark, counts))
         pieces.append((f"<|im_start|>{turn.role}\n", False))
         pieces.append((f"{body}<|im_end|>", turn.role == "assistant"))
         pieces.append(("\n", False))
@@ -125,7 +138,8 @@ def encode_chat(
     keep = torch.from_numpy(learned)[starts]
     if not config.supervise_stay:
         keep &= ids != config.latent_id
-    return Encoded(ids, torch.where(keep, ids, IGNORED), join(pictures), join(thoughts))
+    labels = torch.where(keep, ids, IGNORED)
+    return Encoded(ids, labels, join(pictures), join(thoughts), torch.cat(list(known)) if known else None)
 
 
 def _spelt(turn: Turn, mark: str, tokens: Sequence[int]) -> Iterator[str]:

@@ -28,6 +28,8 @@ class VisionConfig:
     """Learned positions, a square number; interpolated to the grid of a picture."""
     deepstack_visual_indexes: tuple[int, ...] = (8, 16, 24)
     """Blocks whose outputs are added to the first layers of the language model (DeepStack)."""
+    initial_std: float = 0.02
+    """Standard deviation of new weights."""
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.num_heads:
@@ -69,6 +71,8 @@ class TextConfig:
     rope_theta: float = 5_000_000.0
     mrope_section: tuple[int, int, int] = (24, 20, 20)
     """How many pairs of a head's dimensions turn with time, height and width; together half of `head_dim`."""
+    initial_std: float = 0.02
+    """Standard deviation of new weights."""
 
     def __post_init__(self) -> None:
         if 2 * sum(self.mrope_section) != self.head_dim:
@@ -97,6 +101,8 @@ class SwimBirdConfig:
     """`<|im_end|>`: ends a turn."""
     max_latent_token: int = 32
     """Most tokens of a thought picture in training: its pixels are capped, nothing else."""
+    fixed_latent: bool = False
+    """Whether every thought picture is made a square of about that many tokens: spans of one length, an ablation."""
     min_latent_token: int = 1
     """Fewest thoughts of a span in generation (N_min)."""
     latent_limit: int | None = None

@@ -19,6 +19,7 @@ from visionsmith.papers.swimbird.config import SwimBirdConfig
 
 if TYPE_CHECKING:
     from visionsmith.papers.swimbird.reasoner import Reasoner
+    from visionsmith.papers.swimbird.thoughts import KeptThoughts
 
 __all__ = ["Dialogue", "DialogueChats", "measure_dialogues", "read_dialogues"]
 
@@ -35,10 +36,12 @@ class Dialogue:
     answer: str
     """What is compared with; empty where the item has none."""
 
-    def read(self) -> list[Turn]:
-        """The turns with their pictures read."""
+    def read(self, *, questions: bool = True, thoughts: bool = True) -> list[Turn]:
+        """The turns with their pictures read: those of the questions, and the thought pictures."""
+        wanted = {"user": questions, "assistant": thoughts}
         return [
-            Turn(role, text, tuple(read_image(file) for file in files)) for role, text, files in self.turns
+            Turn(role, text, tuple(map(read_image, files if wanted[role] else ())))
+            for role, text, files in self.turns
         ]
 
 
@@ -73,14 +76,22 @@ class DialogueChats(Dataset[Any]):
     """Dialogues, encoded when they are asked for."""
 
     def __init__(
-        self, dialogues: Sequence[Dialogue], config: SwimBirdConfig, tokenizer: Tokenizer, *, system: str
+        self,
+        dialogues: Sequence[Dialogue],
+        config: SwimBirdConfig,
+        tokenizer: Tokenizer,
+        *,
+        system: str,
+        kept: KeptThoughts | None = None,
     ) -> None:
         self.dialogues, self.config, self.tokenizer, self.system = dialogues, config, tokenizer, system
+        self.kept = kept
 
     def __getitem__(self, key: Key) -> Encoded:
         _, index = key
-        turns = self.dialogues[index].read()
-        return encode_chat(turns, self.tokenizer, self.config, system=self.system)
+        turns = self.dialogues[index].read(thoughts=self.kept is None)
+        known = None if self.kept is None else self.kept[index]
+        return encode_chat(turns, self.tokenizer, self.config, system=self.system, known=known)
 
 
 def measure_dialogues(bird: Reasoner, dialogues: Sequence[Dialogue], *, progress: bool) -> Mapping[str, Any]:

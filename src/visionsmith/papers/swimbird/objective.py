@@ -92,7 +92,7 @@ def collate_chats(chats: Sequence[Encoded], *, pad: int, left: bool = False) -> 
 
     Returns:
         "ids", "labels", "mask" (int64 `b t`), and where there are any "values", "grids" of the pictures and
-        "thought_values", "thought_grids" of the thought pictures.
+        "thought_values", "thought_grids" of the thought pictures, or "thoughts", what the tower saw in them.
     """
     longest = max(len(chat.ids) for chat in chats)
 
@@ -111,4 +111,6 @@ def collate_chats(chats: Sequence[Encoded], *, pad: int, left: bool = False) -> 
     thoughts = join([chat.thoughts for chat in chats if chat.thoughts is not None])
     if thoughts is not None:
         batch |= {"thought_values": thoughts.values, "thought_grids": thoughts.grids}
+    if known := [chat.known for chat in chats if chat.known is not None]:
+        batch["thoughts"] = torch.cat(known).float()
     return batch

@@ -16,7 +16,7 @@ from torch import Tensor
 from visionsmith.errors import DataError
 from visionsmith.papers.swimbird.config import VisionConfig
 
-__all__ = ["Patches", "cut", "fit_size", "join"]
+__all__ = ["Patches", "cut", "fit_size", "join", "square"]
 
 STRETCH = 200
 """Longest side over shortest that the family accepts."""
@@ -87,6 +87,14 @@ def cut(image: np.ndarray, config: VisionConfig, *, least: int, most: int) -> Pa
     frames = np.repeat(ordered, config.temporal_patch_size, axis=5)
     values = torch.from_numpy(frames.reshape(rows * columns, -1))
     return Patches(values, torch.tensor([[1, rows, columns]]))
+
+
+def square(image: np.ndarray, config: VisionConfig, *, most: int) -> np.ndarray:
+    """A picture, whatever its shape, as the largest square that takes at most so many tokens: RGB HWC uint8."""
+    from PIL import Image
+
+    side = max(1, math.isqrt(most)) * config.token_side
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC))
 
 
 def join(parts: list[Patches]) -> Patches | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from visionsmith.config import config
 from visionsmith.errors import ConfigError
 from visionsmith.papers.swimbird.chat import SYSTEM
@@ -26,18 +28,21 @@ class SwimBirdRecipe:
     """Tokens that are learned from the built-in texts; a model that is started from brings its own."""
     side: int = 72
     """Of the built-in pictures, pixels."""
+    name_steps: int = 0
+    """Steps at the beginning, on single things that are cut out, and their names."""
     sight_steps: int = 0
-    """Steps at the beginning, on captions and plain answers: what the published model brings from Qwen3-VL."""
+    """Steps after them, on captions and plain answers: what the published model brings from Qwen3-VL."""
     caption_share: float = 0.6
     """Of the samples of these steps: captions; the others are questions with an answer at once."""
+    looks: bool = True
+    """Whether the built-in exercises are reasoned with looks; without them words alone are left, an ablation."""
     initial: str | None = None
     """A checkpoint, a SwimBird or a Qwen3-VL folder to start from."""
 
     def __post_init__(self) -> None:
-        if self.sight_steps % ROUND:
-            raise ConfigError(
-                f"sight_steps = {self.sight_steps} is no multiple of {ROUND}", do="choose one, or 0"
-            )
+        for name in ("name_steps", "sight_steps"):
+            if (steps := getattr(self, name)) % ROUND:
+                raise ConfigError(f"{name} = {steps} is no multiple of {ROUND}", do="choose one, or 0")
         if not 0 <= self.caption_share <= 1:
             raise ConfigError(
                 f"caption_share = {self.caption_share} is out of range", do="choose a share from 0 to 1"
@@ -45,9 +50,12 @@ class SwimBirdRecipe:
 
 
 def tiny() -> SwimBirdRecipe:
-    """From nothing on a laptop CPU: first it learns to see and to speak, then, with the tower frozen, to think."""
-    optim = OptimConfig(lr=2e-3, warmup_steps=100, beta2=0.98, weight_decay=0.05, final_lr=0.2)
-    sight, think = 1200, 1400
+    """From nothing on a laptop CPU: it learns names, then to see and speak, then, with the tower frozen, to think."""
+    names, sight, think = 150, 1500, 2000
+    # Muon: with AdamW the first stage takes several times as many steps.
+    optim = OptimConfig(
+        optimizer="muon", lr=6e-3, momentum=0.95, warmup_steps=50, beta2=0.98, weight_decay=0.05, final_lr=0.2
+    )
     return SwimBirdRecipe(
         model=SwimBirdConfig(
             vision=VisionConfig(
@@ -58,6 +66,8 @@ def tiny() -> SwimBirdRecipe:
                 patch_size=6,
                 num_position_embeddings=144,
                 deepstack_visual_indexes=(1,),
+                # The usual 0.02 is for widths of thousands.
+                initial_std=0.1,
             ),
             text=TextConfig(
                 vocab_size=640,
@@ -70,6 +80,7 @@ def tiny() -> SwimBirdRecipe:
                 max_position_embeddings=1024,
                 mrope_section=(6, 5, 5),
                 rope_theta=10_000.0,
+                initial_std=0.06,
             ),
             tie_word_embeddings=True,
             # The learned vocabulary begins with the special tokens, in the order of `chat.SPECIAL`.
@@ -87,23 +98,25 @@ def tiny() -> SwimBirdRecipe:
         ),
         train=TrainConfig(
             stages=(
+                StageConfig(name="names", steps=names, optim=optim),
                 StageConfig(name="sight", steps=sight, optim=optim),
                 # The tower and its mergers are frozen, as published.
                 StageConfig(
                     name="think",
                     steps=think,
                     trainable=("model.qwen.model.language_model.*", "model.qwen.lm_head.*"),
-                    optim=OptimConfig(lr=1.5e-3, warmup_steps=50, beta2=0.98, weight_decay=0.05),
+                    optim=dataclasses.replace(optim, final_lr=0.02),
                 ),
             ),
-            batch_size=48,
-            precision="auto",
+            batch_size=16,
+            precision="fp32",
             threads=1,
             save_every=100,
             log_every=10,
-            evaluate_every=400,
+            evaluate_every=550,
         ),
         system="",
+        name_steps=names,
         sight_steps=sight,
     )
 

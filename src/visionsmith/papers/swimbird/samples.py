@@ -12,13 +12,18 @@ from visionsmith.data.sampler import Key, generator
 from visionsmith.papers.swimbird.chat import SPECIAL, Encoded, Turn, encode_chat
 from visionsmith.papers.swimbird.config import SwimBirdConfig
 from visionsmith.papers.swimbird.recipes import ROUND, SwimBirdRecipe
-from visionsmith.papers.swimbird.tasks import KINDS, describe_scene, exercise
+from visionsmith.papers.swimbird.tasks import KINDS, describe_scene, dialogue, exercise, name_things
 from visionsmith.papers.vocabulary import learn_byte_pairs
 
 __all__ = ["WorldChats", "learn_vocabulary"]
 
 _TEXTS = 1500
 """Exercises whose texts the vocabulary is learned from."""
+
+_NAMED = 6
+"""Things of a dialogue that names them."""
+_PLAIN, _THOUGHT = 6, 3
+"""Questions about a picture that are answered at once, and after thinking: about equally many words."""
 
 
 class WorldChats(Dataset[Any]):
@@ -33,18 +38,23 @@ class WorldChats(Dataset[Any]):
             tokenizer: its vocabulary.
         """
         self.recipe, self.config, self.tokenizer = recipe, config, tokenizer
-        self.sight_epochs = recipe.sight_steps // ROUND
+        self.name_epochs = recipe.name_steps // ROUND
+        self.sight_epochs = self.name_epochs + recipe.sight_steps // ROUND
 
     def __getitem__(self, key: Key) -> Encoded:
         epoch, index = key
         rng = generator(self.recipe.train.seed, epoch, index)
         side = self.recipe.side
         turns: list[Turn]
-        if epoch < self.sight_epochs and rng.random() < self.recipe.caption_share:
-            _, turns = describe_scene(rng, side=side)
+        if epoch < self.name_epochs:
+            turns = name_things(rng, _NAMED, side=side)
+        elif epoch < self.sight_epochs:
+            if rng.random() < self.recipe.caption_share:
+                turns = describe_scene(rng, side=side)
+            else:
+                turns = dialogue(rng, _PLAIN, side=side, think=False)
         else:
-            each = exercise(KINDS[int(rng.integers(len(KINDS)))], rng, side=side)
-            turns = each.turns(think=epoch >= self.sight_epochs)
+            turns = dialogue(rng, _THOUGHT, side=side, think=True, looks=self.recipe.looks)
         return encode_chat(turns, self.tokenizer, self.config, system=self.recipe.system)
 
 
@@ -56,6 +66,6 @@ def learn_vocabulary(size: int) -> Tokenizer:
 def _texts() -> Iterator[str]:
     for index in range(_TEXTS):
         rng = generator(26_02, 0, index)
-        _, turns = describe_scene(rng, side=32)
+        turns = describe_scene(rng, side=32)
         turns += exercise(KINDS[index % len(KINDS)], rng, side=32).turns()
         yield from (turn.text.replace("<thought>", "") for turn in turns)

@@ -12,16 +12,33 @@ The world of `data.world` gives pictures, questions and the things that prove th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from visionsmith.data.world import NEW_PAIRS, PAIRS, Question, Scene, ask, caption, crop, draw, make_scene
-from visionsmith.data.world.words import NUMBERS, plural
+from visionsmith.data.world import (
+    NEW_PAIRS,
+    PAIRS,
+    PLACES,
+    SCENE_FAMILIES,
+    Question,
+    Scene,
+    Thing,
+    ask,
+    ask_about,
+    caption,
+    crop,
+    draw,
+    make_scene,
+)
+from visionsmith.data.world.words import NUMBERS, article, plural
 from visionsmith.papers.swimbird.answers import Mode
 from visionsmith.papers.swimbird.chat import THOUGHT, Turn
 
-__all__ = ["KINDS", "MODES", "SEEN", "Exercise", "describe_scene", "exercise"]
+__all__ = [
+    "KINDS", "MODES", "SEEN", "Exercise", "describe_scene", "dialogue", "exercise", "follow_up", "mode_of",
+    "name_things",
+]  # fmt: skip
 
 SEEN = tuple(pair for pair in PAIRS if pair not in NEW_PAIRS)
 """Kinds and colours of the training scenes."""
@@ -47,6 +64,8 @@ class Exercise:
     """Of `KINDS`."""
     mode: Mode
     question: str
+    scenes: tuple[Scene, ...]
+    """What the pictures show."""
     pictures: tuple[np.ndarray, ...]
     """RGB HWC uint8."""
     reason: str
@@ -55,11 +74,16 @@ class Exercise:
     """The thought pictures, RGB HWC uint8."""
     answer: str
 
-    def turns(self, *, think: bool = True) -> list[Turn]:
-        """The dialogue; without thinking, the answer follows at once."""
+    def turns(self, *, think: bool = True, shown: bool = False) -> list[Turn]:
+        """The dialogue.
+
+        Args:
+            think: whether it reasons; otherwise the answer follows at once.
+            shown: whether the pictures were shown in a turn before.
+        """
         said = f"<reason>{self.reason}</reason>" if think else ""
         return [
-            Turn("user", self.question, self.pictures),
+            Turn("user", self.question, () if shown else self.pictures),
             Turn("assistant", f"{said}<answer>{self.answer}</answer>", self.looks if think else ()),
         ]
 
@@ -75,39 +99,119 @@ def exercise(
         side: of the pictures, pixels.
         pairs: kinds and colours of its things.
     """
-    mode = next(mode for mode, kinds in MODES.items() if kind in kinds)
     if kind in _WORDS:
         question, reason, answer = _WORDS[kind](rng)
-        return Exercise(kind, mode, question, (), reason, (), answer)
+        return Exercise(kind, mode_of(kind), question, (), (), reason, (), answer)
     asked = ask(kind, rng, pairs)
-    while mode == "vision" and not asked.evidence:
+    while not _fits(asked):
         asked = ask(kind, rng, pairs)
-    pictures = tuple(draw(scene, side) for scene in asked.scenes)
+    return _exercise(asked, tuple(draw(scene, side) for scene in asked.scenes))
+
+
+def mode_of(kind: str) -> Mode:
+    """The way of thinking that a kind of question is taught with."""
+    return next(mode for mode, kinds in MODES.items() if kind in kinds)
+
+
+def dialogue(
+    rng: np.random.Generator, count: int, *, side: int, think: bool, looks: bool = True
+) -> list[Turn]:
+    """Exercises about one picture, or without any.
+
+    A picture is seen once for all its questions, which makes an answer two to three times cheaper to learn from. Two
+    pictures are compared in one question.
+
+    Args:
+        rng: where all chance comes from.
+        count: most questions.
+        side: of the pictures, pixels.
+        think: whether each answer is reasoned.
+        looks: whether the reasons keep their looks.
+    """
+    # What needs no picture is only learned together with its reasons.
+    kinds = [kind for kind in KINDS if think or kind not in _WORDS]
+    first = exercise(kinds[int(rng.integers(len(kinds)))], rng, side=side)
+    turns, asked = first.turns(think=think), {first.question}
+    for _ in range(count - 1 if len(first.scenes) < 2 else 0):
+        each = follow_up(first, rng, side=side)
+        if each is not None and each.question not in asked:
+            asked.add(each.question)
+            turns += each.turns(think=think, shown=True)
+    return turns if looks else [_blind(turn) for turn in turns]
+
+
+def _blind(turn: Turn) -> Turn:
+    """An answer without its looks."""
+    return turn if turn.role == "user" else Turn(turn.role, turn.text.replace(THOUGHT, ""))
+
+
+def follow_up(first: Exercise, rng: np.random.Generator, *, side: int) -> Exercise | None:
+    """Another exercise about the same picture, or about none again; None where the picture gives none."""
+    if not first.scenes:
+        kinds = list(_WORDS)
+        return exercise(kinds[int(rng.integers(len(kinds)))], rng, side=side)
+    kinds = [kind for kind in KINDS if kind in SCENE_FAMILIES]
+    asked = ask_about(kinds[int(rng.integers(len(kinds)))], first.scenes[0], rng, SEEN)
+    return _exercise(asked, first.pictures) if asked is not None and _fits(asked) else None
+
+
+def _fits(asked: Question) -> bool:
+    """Whether there is something to look at, where a look is the whole reasoning."""
+    return bool(asked.evidence) or mode_of(asked.family) != "vision"
+
+
+def _exercise(asked: Question, pictures: tuple[np.ndarray, ...]) -> Exercise:
+    mode = mode_of(asked.family)
     reason, looks = _look(asked, pictures, mode)
-    return Exercise(kind, mode, asked.text, pictures, reason, looks, asked.answer)
+    return Exercise(asked.family, mode, asked.text, asked.scenes, pictures, reason, looks, asked.answer)
 
 
-def describe_scene(rng: np.random.Generator, *, side: int) -> tuple[Scene, list[Turn]]:
-    """A picture and its caption: what the tower and the words for things are learned from."""
+def describe_scene(rng: np.random.Generator, *, side: int) -> list[Turn]:
+    """A picture and what is in it, in one of three orders: what the places and the words for them are learned from.
+
+    Row by row, nothing is left to chance. From place to thing, and from thing to place, each line is a question with
+    its answer, at a third of the words.
+    """
     scene = make_scene(rng, pairs=SEEN)
-    turns = [
-        Turn("user", "Describe the picture.", (draw(scene, side),)),
-        Turn("assistant", f"<answer>{caption(scene, rng)}</answer>"),
-    ]
-    return scene, turns
+    things = sorted(scene.things, key=lambda thing: thing.place)
+    mixed = [things[place] for place in rng.permutation(len(things))]
+    style = int(rng.integers(3))
+    if style == 0:
+        question, said = "Describe the picture.", caption(replace(scene, things=tuple(things)))
+    elif style == 1:
+        question = "What is where?"
+        lines = [f"{thing.where} {article(thing.name)}" for thing in mixed]
+        empty = scene.free()[int(rng.integers(len(scene.free())))]
+        lines.insert(int(rng.integers(len(lines) + 1)), f"{PLACES[empty]} nothing")
+        said = ", ".join(lines)
+    else:
+        question = "Where is what?"
+        said = ", ".join(f"{article(thing.name)} {thing.where}" for thing in mixed)
+    shown = (draw(scene, side),)
+    return [Turn("user", question, shown), Turn("assistant", f"<answer>{said}</answer>")]
+
+
+def name_things(rng: np.random.Generator, count: int, *, side: int) -> list[Turn]:
+    """Things, each cut out of a picture of `side` pixels, and their names: `count` questions with answers.
+
+    A ninth of a picture is a ninth of the work: what a thing is and what it is called is learned from these.
+    """
+    turns = []
+    for _ in range(count):
+        scene = make_scene(rng, 1, pairs=SEEN)
+        (thing,) = scene.things
+        turns.append(Turn("user", "What is it?", (crop(draw(scene, side), scene.things),)))
+        turns.append(Turn("assistant", f"<answer>{article(thing.name)}</answer>"))
+    return turns
 
 
 def _look(asked: Question, pictures: Sequence[np.ndarray], mode: Mode) -> tuple[str, tuple[np.ndarray, ...]]:
     """The reason with the places of its looks, and the looks."""
     if mode == "text":
         return asked.reason, ()
-    holders = [
-        next(place for place, scene in enumerate(asked.scenes) if thing in scene.things)
-        for thing in asked.evidence
-    ]
-    looks = tuple(
-        crop(pictures[holder], [thing]) for holder, thing in zip(holders, asked.evidence, strict=True)
-    )
+    # How things lie to each other shows in a look that holds both; what each is, in a look of its own.
+    seen = [asked.evidence] if asked.family == "relation" else [(thing,) for thing in asked.evidence]
+    looks = tuple(crop(pictures[_holder(asked, things[0])], things) for things in seen)
     if mode == "vision":
         return THOUGHT * len(looks), looks
     sentences = asked.reason.split(". ")
@@ -116,6 +220,11 @@ def _look(asked: Question, pictures: Sequence[np.ndarray], mode: Mode) -> tuple[
     return " ".join(
         f"{THOUGHT}{sentence}" if place < len(looks) else sentence for place, sentence in enumerate(told)
     ) + THOUGHT * max(0, len(looks) - len(told)), looks
+
+
+def _holder(asked: Question, thing: Thing) -> int:
+    """Which of the pictures holds a thing."""
+    return next(place for place, scene in enumerate(asked.scenes) if thing in scene.things)
 
 
 def _sum(rng: np.random.Generator) -> tuple[str, str, str]:

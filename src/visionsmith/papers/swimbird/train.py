@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,13 +47,28 @@ def train(
     from visionsmith.papers.training import train_once
 
     def make(recipe: SwimBirdRecipe, run: RunFolder, show: bool) -> Task:
-        return make_task(recipe, data)
+        return make_task(recipe, data, folder=run.path, progress=show)
 
     return train_once("swimbird", recipe, make, data=data, output=output, resume=resume, progress=progress)
 
 
-def make_task(recipe: SwimBirdRecipe, data: Path | None = None) -> Task:
-    """Model, objective and data of a recipe."""
+def make_task(
+    recipe: SwimBirdRecipe,
+    data: Path | None = None,
+    *,
+    folder: Path | None = None,
+    progress: bool = False,
+    measures: Callable[[Reasoner], Mapping[str, float]] | None = None,
+) -> Task:
+    """Model, objective and data of a recipe.
+
+    Args:
+        recipe: model and settings.
+        data: a JSON list; None for the built-in world.
+        folder: where thoughts of a frozen tower are kept; None: they are computed in each step.
+        progress: whether to show bars.
+        measures: what is measured of a model that is trained on the built-in world; None: exact answers by kind.
+    """
     from functools import partial
 
     from accelerate.utils import set_seed
@@ -65,6 +81,7 @@ def make_task(recipe: SwimBirdRecipe, data: Path | None = None) -> Task:
     from visionsmith.papers.swimbird.samples import WorldChats
     from visionsmith.train.task import Task
 
+    measures = measures or partial(measure, side=recipe.side, count=QUICK)
     set_seed(recipe.train.seed)
     bird = make_reasoner(recipe)
     config = bird.model.config
@@ -77,7 +94,12 @@ def make_task(recipe: SwimBirdRecipe, data: Path | None = None) -> Task:
         from visionsmith.papers.swimbird.dialogues import DialogueChats, read_dialogues
 
         dialogues = read_dialogues(data)
-        dataset = DialogueChats(dialogues, config, bird.tokenizer, system=recipe.system)
+        kept = None
+        if folder is not None and _tower_is_frozen(recipe, bird):
+            from visionsmith.papers.swimbird.thoughts import keep_thoughts
+
+            kept = keep_thoughts(bird.model, dialogues, folder, progress=progress)
+        dataset = DialogueChats(dialogues, config, bird.tokenizer, system=recipe.system, kept=kept)
         records, about = len(dialogues), {"source": data.name, "records": len(dialogues)}
     return Task(
         paper="swimbird",
@@ -89,8 +111,17 @@ def make_task(recipe: SwimBirdRecipe, data: Path | None = None) -> Task:
             {name.removeprefix("model."): value for name, value in state.items()}
         ),
         about=about,
-        evaluate=(lambda: measure(bird, side=recipe.side, count=QUICK)) if data is None else None,
+        evaluate=(lambda: measures(bird)) if data is None else None,
     )
+
+
+def _tower_is_frozen(recipe: SwimBirdRecipe, bird: Reasoner) -> bool:
+    """Whether no stage trains a parameter of the tower or its mergers."""
+    from fnmatch import fnmatchcase
+
+    names = [f"model.{name}" for name, _ in bird.model.named_parameters() if ".visual." in name]
+    patterns = [pattern for stage in recipe.train.schedule for pattern in stage.trainable]
+    return not any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
 
 
 WORLD = {
