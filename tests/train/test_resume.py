@@ -193,6 +193,19 @@ def test_stages_freeze_what_they_do_not_name_and_resume_exactly(tmp_path: Path) 
         assert_same(run, train(other, config))
 
 
+def test_muon_resumes_exactly(tmp_path: Path) -> None:
+    config = toy_config(optim=OptimConfig(optimizer="muon", lr=1e-2, momentum=0.95, warmup_steps=2), keep=9)
+    run = train(tmp_path / "run", config)
+    slots = checkpoint.read_tensors(run.state_folder(6) / "optimizer.safetensors")
+    assert {name.split("|")[1] for name in slots} == {"momentum_buffer", "exp_avg", "exp_avg_sq", "step"}
+    other = shutil.copytree(run.path, tmp_path / "cut")
+    shutil.rmtree(other / "model")
+    for folder in (other / "checkpoints").glob("step-*"):
+        if int(folder.name[5:]) > 6:
+            shutil.rmtree(folder)
+    assert_same(run, train(other, config))
+
+
 def test_a_pattern_that_names_nothing(tmp_path: Path) -> None:
     config = toy_config(stages=(StageConfig(name="first", steps=2, trainable=("middle.*",)),))
     with pytest.raises(ConfigError, match=r"'middle\.\*' names no parameter"):
