@@ -28,8 +28,6 @@ class VisionConfig:
     """Learned positions, a square number; interpolated to the grid of a picture."""
     deepstack_visual_indexes: tuple[int, ...] = (8, 16, 24)
     """Blocks whose outputs are added to the first layers of the language model (DeepStack)."""
-    initial_std: float = 0.02
-    """Standard deviation of new weights."""
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.num_heads:
@@ -71,8 +69,6 @@ class TextConfig:
     rope_theta: float = 5_000_000.0
     mrope_section: tuple[int, int, int] = (24, 20, 20)
     """How many pairs of a head's dimensions turn with time, height and width; together half of `head_dim`."""
-    initial_std: float = 0.02
-    """Standard deviation of new weights."""
 
     def __post_init__(self) -> None:
         if 2 * sum(self.mrope_section) != self.head_dim:

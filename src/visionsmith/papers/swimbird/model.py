@@ -169,7 +169,6 @@ def library_config(config: SwimBirdConfig) -> object:
             "head_dim": text.head_dim,
             "max_position_embeddings": text.max_position_embeddings,
             "rms_norm_eps": text.rms_norm_eps,
-            "initializer_range": text.initial_std,
             "rope_parameters": {
                 "rope_type": "default",
                 "rope_theta": text.rope_theta,
@@ -188,7 +187,6 @@ def library_config(config: SwimBirdConfig) -> object:
             "out_hidden_size": text.hidden_size,
             "num_position_embeddings": vision.num_position_embeddings,
             "deepstack_visual_indexes": list(vision.deepstack_visual_indexes),
-            "initializer_range": vision.initial_std,
         },
         image_token_id=config.image_id,
         vision_start_token_id=config.vision_start_id,

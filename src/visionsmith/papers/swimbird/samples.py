@@ -22,6 +22,8 @@ _TEXTS = 1500
 
 _NAMED = 6
 """Things of a dialogue that names them."""
+_MANY = 4
+"""Things of a picture from which on more is asked than what is where."""
 _PLAIN, _THOUGHT = 6, 3
 """Questions about a picture that are answered at once, and after thinking: about equally many words."""
 
@@ -49,8 +51,9 @@ class WorldChats(Dataset[Any]):
         if epoch < self.name_epochs:
             turns = name_things(rng, _NAMED, side=side)
         elif epoch < self.sight_epochs:
-            if rng.random() < self.recipe.caption_share:
-                turns = describe_scene(rng, side=side)
+            most = 1 + (epoch - self.name_epochs) * ROUND // self.recipe.lesson
+            if most < _MANY or rng.random() < self.recipe.caption_share:
+                turns = describe_scene(rng, side=side, most=min(most, 5))
             else:
                 turns = dialogue(rng, _PLAIN, side=side, think=False)
         else:

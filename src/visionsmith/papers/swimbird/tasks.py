@@ -166,13 +166,15 @@ def _exercise(asked: Question, pictures: tuple[np.ndarray, ...]) -> Exercise:
     return Exercise(asked.family, mode, asked.text, asked.scenes, pictures, reason, looks, asked.answer)
 
 
-def describe_scene(rng: np.random.Generator, *, side: int) -> list[Turn]:
-    """A picture and what is in it, in one of three orders: what the places and the words for them are learned from.
+def describe_scene(rng: np.random.Generator, *, side: int, most: int = 5) -> list[Turn]:
+    """A picture of at most so many things and what is in it, in one of three orders.
+
+    The places and the words for them are learned from these.
 
     Row by row, nothing is left to chance. From place to thing, and from thing to place, each line is a question with
     its answer, at a third of the words.
     """
-    scene = make_scene(rng, pairs=SEEN)
+    scene = make_scene(rng, int(rng.integers(1, most + 1)), pairs=SEEN)
     things = sorted(scene.things, key=lambda thing: thing.place)
     mixed = [things[place] for place in rng.permutation(len(things))]
     style = int(rng.integers(3))
@@ -194,13 +196,16 @@ def describe_scene(rng: np.random.Generator, *, side: int) -> list[Turn]:
 def name_things(rng: np.random.Generator, count: int, *, side: int) -> list[Turn]:
     """Things, each cut out of a picture of `side` pixels, and their names: `count` questions with answers.
 
-    A ninth of a picture is a ninth of the work: what a thing is and what it is called is learned from these.
+    A ninth of a picture is a ninth of the work: what a thing is and what it is called is learned from these. Half of
+    them keep some of the ground around the thing, up to all of it: a tower that knows close-ups alone does not know the
+    same things in a scene.
     """
     turns = []
     for _ in range(count):
         scene = make_scene(rng, 1, pairs=SEEN)
         (thing,) = scene.things
-        turns.append(Turn("user", "What is it?", (crop(draw(scene, side), scene.things),)))
+        margin = 0.02 if rng.random() < 0.5 else float(rng.uniform(0.02, 0.35))
+        turns.append(Turn("user", "What is it?", (crop(draw(scene, side), scene.things, margin=margin),)))
         turns.append(Turn("assistant", f"<answer>{article(thing.name)}</answer>"))
     return turns
 

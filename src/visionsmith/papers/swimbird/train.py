@@ -133,6 +133,7 @@ WORLD = {
 
 def make_reasoner(recipe: SwimBirdRecipe) -> Reasoner:
     """A new model with a learned vocabulary, or the one that the recipe starts from."""
+    from visionsmith.papers.swimbird.begin import begin
     from visionsmith.papers.swimbird.chat import with_ids
     from visionsmith.papers.swimbird.model import SwimBird
     from visionsmith.papers.swimbird.reasoner import Reasoner
@@ -145,4 +146,4 @@ def make_reasoner(recipe: SwimBirdRecipe) -> Reasoner:
     tokenizer = learn_vocabulary(recipe.vocabulary)
     # The ids of the published model are not in a small vocabulary; it has its own.
     config = with_ids(recipe.model, tokenizer)
-    return Reasoner(SwimBird(config), tokenizer, system=recipe.system)
+    return Reasoner(begin(SwimBird(config)), tokenizer, system=recipe.system)
