@@ -28,11 +28,13 @@ from visionsmith.data.world import (
     NEW_PAIRS,
     PAIRS,
     Scene,
+    Thing,
     caption,
     draw,
     make_scene,
     new_thing,
 )
+from visionsmith.data.world.words import article
 from visionsmith.losses.contrastive import clamp_logit_scale_, distributed_contrastive_loss
 from visionsmith.memory.locks import library_load
 from visionsmith.papers.clip import normalise
@@ -45,6 +47,9 @@ __all__ = ["GROUP", "CaptionCollate", "ContrastiveTower", "GroupDataset", "recom
 
 GROUP = 4
 """Scenes of a group."""
+
+PLACE = 0.4
+"""Deviation of the tower's positions, about that of its patches."""
 
 MOST = 5
 """Things of a picture, at most."""
@@ -119,7 +124,7 @@ class GroupDataset(Dataset[Pictures]):
     def _captions(self, scene: Scene, said: int, rng: np.random.Generator) -> list[str]:
         order = rng.permutation(len(scene.things))
         named = [scene.things[order[place % len(order)]] for place in range(said)]
-        return [caption(replace(scene, things=(thing,)), rng) for thing in named]
+        return [_said(scene, thing, rng) for thing in named]
 
     def _shown(self, scene: Scene, most: int, rng: np.random.Generator) -> np.ndarray:
         """The patches of the things' places, and as many others as make their number the same in every group."""
@@ -132,6 +137,17 @@ class GroupDataset(Dataset[Pictures]):
         chosen = np.flatnonzero(taken)
         others = rng.permutation(np.flatnonzero(~taken))[: most * each**2 + 2 - len(chosen)]
         return np.sort(np.concatenate([chosen, others]))
+
+
+def _said(scene: Scene, thing: Thing, rng: np.random.Generator) -> str:
+    """A caption of one thing: all of it, or its kind alone, or its colour alone, each with the place.
+
+    Kind and colour together would mostly tell the scenes of a group apart, and places would not be learned.
+    """
+    style = int(rng.integers(3))
+    if style == 0:
+        return caption(replace(scene, things=(thing,)), rng)
+    return f"{article(thing.kind) if style == 1 else f'something {thing.colour}'} {thing.where}"
 
 
 class CaptionCollate:
@@ -194,6 +210,9 @@ class ContrastiveTower(nn.Module):
         }
         with library_load():
             self.clip = CLIPModel(CLIPConfig(vision_config=vision, text_config=text, projection_dim=embed))
+        # The library's 0.02 is lost beside a patch; what reads the patches could not tell where they lie.
+        embeddings = self.clip.vision_model.embeddings
+        nn.init.normal_(embeddings.position_embedding.weight, std=PLACE)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Losses of a batch: see `CaptionCollate`."""

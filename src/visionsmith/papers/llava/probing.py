@@ -26,7 +26,8 @@ def tower_scores(
 ) -> dict[str, float]:
     """Shares of places that are read rightly from a state of the tower.
 
-    "kind", "colour" and "size" are those of places that hold a thing, "empty" is whether a place does.
+    "kind", "colour" and "size" are those of places that hold a thing, "empty" is whether a place does, and "place" is
+    which of the nine it is, read from one of its patches where it holds a thing.
 
     Args:
         tower: whose patches divide the three by three places evenly.
@@ -37,19 +38,29 @@ def tower_scores(
     """
     inputs, targets = _places(tower, side, select_layer, _FIT, fit)
     tried, truth = _places(tower, side, select_layer, _TEST, test)
-    mean, scale = inputs.mean(0), inputs.std(0) + 1e-5
-    inputs, tried = (inputs - mean) / scale, (tried - mean) / scale
-    gram = inputs.T @ inputs + 0.01 * len(inputs) * torch.eye(inputs.shape[1])
-    there = truth[:, 0] > 0
+    held, there = targets[:, 0] > 0, truth[:, 0] > 0
     scores = {}
     for column, name in enumerate(("kind", "colour", "size")):
-        wanted = F.one_hot(targets[:, column]).float()
-        weights = torch.linalg.solve(gram, inputs.T @ (wanted - wanted.mean(0)))
-        guess = (tried @ weights + wanted.mean(0)).argmax(1)
+        guess = _read(inputs, targets[:, column], tried)
         scores[name] = float((guess == truth[:, column])[there].float().mean())
         if column == 0:
             scores["empty"] = float(((guess > 0) == there).float().mean())
+    width = tower.config.hidden_size
+    place, known = torch.arange(9).repeat(fit), torch.arange(9).repeat(test)[there]
+    guess = _read(inputs[held, :width], place[held], tried[there, :width])
+    scores["place"] = float((guess == known).float().mean())
     return scores
+
+
+def _read(inputs: Tensor, classes: Tensor, tried: Tensor) -> Tensor:
+    """The classes (int64) of `tried`, by ridge regression to one of n on `inputs` and their classes."""
+    mean, scale = inputs.mean(0), inputs.std(0) + 1e-5
+    inputs, tried = (inputs - mean) / scale, (tried - mean) / scale
+    gram = inputs.T @ inputs + 0.01 * len(inputs) * torch.eye(inputs.shape[1])
+    wanted = F.one_hot(classes).float()
+    weights = torch.linalg.solve(gram, inputs.T @ (wanted - wanted.mean(0)))
+    found: Tensor = (tried @ weights + wanted.mean(0)).argmax(1)
+    return found
 
 
 def _places(

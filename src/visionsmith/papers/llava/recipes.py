@@ -159,7 +159,7 @@ def tiny() -> LlavaRecipe:
     """Everything from nothing: tower, language model, and the paper's two stages."""
     first, second = tower(), language()
     both = OptimConfig(
-        optimizer="muon", lr=6e-3, momentum=0.95, warmup_steps=50, weight_decay=0.05, beta2=0.95
+        optimizer="muon", lr=3e-3, momentum=0.95, warmup_steps=50, weight_decay=0.2, beta2=0.95
     )
     return LlavaRecipe(
         model=LlavaConfig(

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+import torch
 from tokenizers import AddedToken, Tokenizer
+from torch import nn
 
+from visionsmith.data.sampler import generator
+from visionsmith.data.world import draw, make_scene
 from visionsmith.nn.masters import load_masters
+from visionsmith.papers.clip import normalise
+from visionsmith.papers.llava.contrast import SEEN
 from visionsmith.papers.llava.conversation import IMAGE_MARK
 from visionsmith.papers.llava.model import Llava
 from visionsmith.papers.llava.official import load_any, load_language, load_tower
@@ -15,7 +22,7 @@ from visionsmith.papers.llava.words import END, START, learn_words
 from visionsmith.papers.model_folder import find_folder
 from visionsmith.papers.vocabulary import read_vocabulary, token_id
 
-__all__ = ["starting_point", "with_image_token"]
+__all__ = ["starting_point", "weigh_as_words", "with_image_token"]
 
 
 def starting_point(recipe: LlavaRecipe) -> tuple[Llava, Tokenizer]:
@@ -51,7 +58,25 @@ def starting_point(recipe: LlavaRecipe) -> tuple[Llava, Tokenizer]:
         )
     if config.language.tied:
         llava.language.tie_weights()
+    if recipe.tower_recipe is not None:
+        weigh_as_words(llava)
     return llava, with_image_token(llava, tokenizer)
+
+
+@torch.no_grad()
+def weigh_as_words(llava: Llava) -> None:
+    """Scale a new projector so that what it makes of patches is as large as words are; in place.
+
+    What a block adds to a token is of one size whatever the token's. To a patch twenty times as large as a word the
+    blocks of a small model that was trained for minutes can add nothing that shows.
+    """
+    side = llava.config.vision.image_size
+    pictures = np.stack([draw(make_scene(generator(0, 0, index), pairs=SEEN), side) for index in range(16)])
+    made = llava.projector(llava.look(normalise(torch.from_numpy(pictures))))
+    last = [layer for layer in llava.projector.modules() if isinstance(layer, nn.Linear)][-1]
+    share = llava.language.model.embed_tokens.weight.square().mean().sqrt() / made.square().mean().sqrt()
+    last.weight.mul_(share)
+    last.bias.mul_(share)
 
 
 def with_image_token(llava: Llava, tokenizer: Tokenizer) -> Tokenizer:
