@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -9,10 +10,13 @@ from transformers import CLIPVisionConfig, GenerationConfig, LlamaConfig, LlavaF
 from transformers import LlavaConfig as TheirConfig
 
 from tests.papers.llava.conftest import random_llava, small
+from visionsmith.data.world import draw, make_scene
 from visionsmith.errors import ConfigError, DataError
 from visionsmith.memory.locks import library_load
+from visionsmith.papers.clip import normalise
 from visionsmith.papers.llava.config import LlavaConfig, TowerConfig, llava_7b, llava_13b
 from visionsmith.papers.llava.model import Llava, projector
+from visionsmith.papers.llava.start import weigh_as_words
 from visionsmith.papers.llava.tower import class_state, patch_features
 
 
@@ -187,3 +191,14 @@ def test_defaults_are_the_papers() -> None:
     assert (config.projector, config.select_layer, config.template) == ("linear", -2, "v1")
     assert config.vision == TowerConfig()
     assert config.vision.patches == 256
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp2x_gelu"])
+def test_patches_are_made_as_large_as_words(kind: str) -> None:
+    llava = random_llava(small(projector=kind))
+    weigh_as_words(llava)
+    picture = draw(make_scene(np.random.default_rng(0), 3), llava.config.vision.image_size)
+    with torch.no_grad():
+        made = llava.projector(llava.look(normalise(torch.from_numpy(picture[None]))))
+    words = llava.language.model.embed_tokens.weight.detach()
+    assert float((made.square().mean() / words.square().mean()).sqrt()) == pytest.approx(1, abs=0.3)

@@ -88,10 +88,16 @@ def test_a_tower_that_shows_kinds_is_read() -> None:
     torch.manual_seed(0)
     tower = vision_model(dataclasses.replace(small().vision, image_size=36, width=32)).eval()
     scores = tower_scores(tower, 36, fit=120, test=40)
-    assert set(scores) == {"kind", "empty", "colour", "size"}
+    assert set(scores) == {"kind", "empty", "colour", "size", "place"}
     assert scores["empty"] > 0.75
     assert scores["colour"] > 2 / 8
     assert tower_scores(tower, 36, fit=120, test=40) == scores
+    positions = tower.embeddings.position_embedding.weight
+    places = []
+    for std in (0.0, 0.4):
+        torch.nn.init.normal_(positions, std=std)
+        places.append(tower_scores(tower, 36, fit=120, test=40)["place"])
+    assert places[0] < 0.4 < 0.8 < places[1]
 
 
 def test_padding_is_not_learned(words: Tokenizer) -> None:

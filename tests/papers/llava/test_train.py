@@ -85,7 +85,7 @@ def test_a_run_makes_all_parts_and_answers(finished: Path) -> None:
         "report.html",
     }
     card = json.loads((finished / "model" / "card.json").read_text())
-    assert set(card["data"]["tower"]["measured"]) == {"kind", "empty", "colour", "size"}
+    assert set(card["data"]["tower"]["measured"]) == {"kind", "empty", "colour", "size", "place"}
     assert "exact" in card["measured"]
     stages = [json.loads(line).get("stage") for line in (finished / "log.jsonl").read_text().splitlines()]
     assert [stage for stage in stages if stage] == ["align"] * 2 + ["read"] + ["instruct"] * 3
@@ -267,7 +267,7 @@ def test_a_run_is_not_begun_over(finished: Path) -> None:
 def test_no_sample_shows_a_pair_that_is_kept_for_testing() -> None:
     source = WorldConversations(tiny().mix, 36, 0)
     scenes = [scene for index in range(300) for scene in source._made((0, index))[0].scenes]
-    assert len(scenes) == 300
+    assert len(scenes) > 300, "some conversations are about two pictures"
     assert not {(thing.kind, thing.colour) for scene in scenes for thing in scene.things} & NEW_PAIRS
 
 
