@@ -51,6 +51,9 @@ GROUP = 4
 PLACE = 0.4
 """Deviation of the tower's positions, about that of its patches."""
 
+PART = 0.1
+"""Share of the captions that leave the kind out, and of those that leave the colour out."""
+
 MOST = 5
 """Things of a picture, at most."""
 
@@ -140,11 +143,11 @@ class GroupDataset(Dataset[Pictures]):
 
 
 def _said(scene: Scene, thing: Thing, rng: np.random.Generator) -> str:
-    """A caption of one thing: all of it, or its kind alone, or its colour alone, each with the place.
+    """A caption of one thing: all of it, or now and then its kind alone or its colour alone, each with the place.
 
     Kind and colour together would mostly tell the scenes of a group apart, and places would not be learned.
     """
-    style = int(rng.integers(3))
+    style = int(rng.choice(3, p=(1 - 2 * PART, PART, PART)))
     if style == 0:
         return caption(replace(scene, things=(thing,)), rng)
     return f"{article(thing.kind) if style == 1 else f'something {thing.colour}'} {thing.where}"
