@@ -12,6 +12,8 @@ from visionsmith.cli import main
 from visionsmith.errors import ConfigError
 from visionsmith.papers.paper import all_papers
 
+FEWER = {"f3net.PICTURES": 40, "llava.ASKED": 4, "mobilevit.SHOWN": 80, "swimbird.ASKED": 2}
+"""How much is measured for the tables; here it is enough that there are some."""
 DEMONSTRATED = [paper.name for paper in all_papers() if paper.has("demo")]
 
 
@@ -27,7 +29,12 @@ class Links(HTMLParser):
 
 
 @pytest.mark.parametrize("name", DEMONSTRATED)
-def test_demonstration(name: str, capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+def test_demonstration(
+    name: str, capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for setting, value in FEWER.items():
+        system, constant = setting.split(".")
+        monkeypatch.setattr(f"visionsmith.papers.{system}.demo.{constant}", value)
     with pytest.raises(SystemExit) as stopped:
         main(["demo", name, "--output", str(tmp_path / "demo"), "--quiet"])
     assert stopped.value.code == 0

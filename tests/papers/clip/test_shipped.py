@@ -12,6 +12,7 @@ import visionsmith as vs
 from visionsmith import checkpoint
 from visionsmith.cli import main
 from visionsmith.image.io import read_image, write_image
+from visionsmith.papers.clip.evaluate import _open, zero_shot_scores
 from visionsmith.papers.paper import shipped_checkpoint
 
 
@@ -32,7 +33,19 @@ def test_checkpoint_is_sound_and_small() -> None:
     assert card["data"]["licence"] == "CC-BY-SA-4.0"
 
 
-def test_evaluate_meets_the_promise_and_its_card(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+def test_the_promise_of_its_card_is_kept() -> None:
+    clip = vs.load("clip")
+    store, questions, _ = _open(clip, None)
+    zero = zero_shot_scores(clip, store, questions)
+    assert zero["top1"] >= 0.70
+    assert zero["top5"] >= 0.95
+    card = json.loads((shipped_checkpoint("clip") / "card.json").read_text())
+    # The card was measured before the weights were rounded to float16: one picture may fall the other way.
+    assert abs(card["measured"]["zero_shot.top1"] - zero["top1"]) < 0.007
+
+
+@pytest.mark.slow
+def test_evaluate_measures_everything(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     file = tmp_path / "result.json"
     found = json.loads(run(capsys, "evaluate", "clip", "--json", "--output", str(file)))
     assert json.loads(file.read_text()) == found
@@ -41,9 +54,6 @@ def test_evaluate_meets_the_promise_and_its_card(capsys: pytest.CaptureFixture, 
     assert zero["candidates"] > 3900
     assert zero["top1"] >= 0.70
     assert zero["top5"] >= 0.95
-    card = json.loads((shipped_checkpoint("clip") / "card.json").read_text())
-    # The card was measured before the weights were rounded to float16: one picture may fall the other way.
-    assert abs(card["measured"]["zero_shot.top1"] - zero["top1"]) < 0.007
     assert zero["top1"] > found["baseline"]["bag_of_words"]["top1"] > zero["chance"]
     assert found["retrieval"]["image_to_text.r1"] >= zero["top1"]
     assert 0.5 < found["linear_probe"]["top1"] <= 1

@@ -24,8 +24,8 @@ __all__ = ["claims"]
 
 COMMAND = "visionsmith claims swimbird"
 SEEDS = (0, 1, 2)
-NAMES, SIGHT, THINK = 150, 1200, 300
-"""Steps: of names, of sight (one model for all), and of each training that teaches to think."""
+THINK = 200
+"""Steps of each training that teaches to think."""
 ASKED = 30
 """Test questions of each kind."""
 BUDGETS = (2, 36)
@@ -71,13 +71,9 @@ class _Runs(Trials):
         from visionsmith.papers.swimbird.recipes import tiny
 
         whole = tiny()
-        names, sight, _ = whole.train.schedule
-        stages = (dataclasses.replace(names, steps=NAMES), dataclasses.replace(sight, steps=SIGHT))
+        stages = whole.train.schedule[:-1]
         recipe = dataclasses.replace(
-            whole,
-            name_steps=NAMES,
-            sight_steps=SIGHT,
-            train=dataclasses.replace(whole.train, stages=stages, evaluate_every=0),
+            whole, train=dataclasses.replace(whole.train, stages=stages, evaluate_every=0)
         )
         self.fit("seeing", recipe, partial(_task, recipe))
         return self.folder / "seeing" / "model"
