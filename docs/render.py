@@ -347,6 +347,42 @@ def seeing() -> str:
     return f"{table}\n\n{about}"
 
 
+def speaking() -> str:
+    """The shipped models that see and speak, each beside what needs no model or no picture."""
+    flava, llava, bird, c3 = (
+        read(f"docs/results/{name}_evaluate.json") for name in ("flava", "llava", "swimbird", "c3")
+    )
+    words, exact, base = flava["masked_words"], llava["exact"], bird["baselines"]
+    mean = "mean_of_one_picture"
+    rows = [
+        (
+            "[FLAVA](docs/papers/flava.md)",
+            "a hidden word, with the picture",
+            percent(words["with_picture"]),
+            f"from the text alone {percent(words['text_alone'])}",
+        ),
+        (
+            "[LLaVA](docs/papers/llava.md)",
+            "exact answers about a picture",
+            percent(exact["seen"][mean]),
+            f"without the picture {percent(exact['blind'][mean])}, majority {percent(exact['majority'][mean])}",
+        ),
+        (
+            "[SwimBird](docs/papers/swimbird.md)",
+            "exact answers after thinking",
+            percent(bird["accuracy"]),
+            f"majority {percent(base['majority_answer'])}",
+        ),
+        (
+            "[C3](docs/papers/c3.md)",
+            "characters restored, 4 tokens a latent",
+            percent(c3["text"]["characters"], 2),
+            f"with another text's latents {percent(c3['baseline']['unread']['characters'])}",
+        ),
+    ]
+    return markdown(("", "on held-out data", "", "beside it"), rows)
+
+
 SCRIPTS = {
     "supcon": "supcon_loss",
     "f3net": "f3net_lfs",
@@ -390,6 +426,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "mobilevit-measured": mobilevit_measured,
     "mobilevit-milliseconds": mobilevit_milliseconds,
     "f3net-measured": f3net_measured,
+    "speaking": speaking,
     "flava-measured": flava_measured,
     "llava-measured": llava_measured,
     "swimbird-measured": swimbird_measured,

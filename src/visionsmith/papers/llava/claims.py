@@ -24,7 +24,7 @@ __all__ = ["claims"]
 
 COMMAND = "visionsmith claims llava"
 SEEDS = (0, 1, 2)
-ALIGN, READ, INSTRUCT = 100, 300, 250
+ALIGN, READ, INSTRUCT = 100, 200, 150
 """Steps of the short stages."""
 
 
