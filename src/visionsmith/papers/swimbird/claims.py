@@ -24,7 +24,7 @@ __all__ = ["claims"]
 
 COMMAND = "visionsmith claims swimbird"
 SEEDS = (0, 1, 2)
-THINK = 200
+THINK = 100
 """Steps of each training that teaches to think."""
 ASKED = 30
 """Test questions of each kind."""
