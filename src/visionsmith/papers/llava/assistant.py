@@ -224,7 +224,8 @@ class Chat:
         asked = question if self.turns else _with_marks(question, self._pictures)
         ids = assistant.prompt([*self.turns, (asked, None)], self._pictures)
         shared = self._shared(ids)
-        self._cache.crop(shared)
+        if (unlike := self._cache.get_seq_length() - shared) > 0:
+            self._cache.crop(-unlike)
         self.read = len(ids) - shared
         streamer = _Pieces(assistant.tokenizer, on_text) if on_text is not None else None
         (written,) = assistant.write(

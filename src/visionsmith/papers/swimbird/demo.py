@@ -34,6 +34,7 @@ def demo(page: Page, *, folder: Path, progress: bool) -> Sequence[str]:
         Commands that a user would type next.
     """
     from visionsmith.data.openmoji import ATTRIBUTION
+    from visionsmith.data.world import draw
     from visionsmith.image.io import encode_png, write_image
     from visionsmith.papers.paper import shipped_checkpoint
     from visionsmith.papers.swimbird.looks import draw_looks
@@ -44,7 +45,7 @@ def demo(page: Page, *, folder: Path, progress: bool) -> Sequence[str]:
     card = json.loads((shipped_checkpoint("swimbird") / "card.json").read_text(encoding="utf-8"))
     parameters = sum(parameter.numel() for parameter in bird.model.parameters())
     asked = _about_one_picture()
-    picture = asked[0].pictures[0]
+    picture = draw(asked[0].scenes[0], 288)
     found = bird.ask_all([(each.question, each.pictures) for each in asked])
     page.section(
         "SwimBird: thinking in words and in looks",
@@ -52,7 +53,7 @@ def demo(page: Page, *, folder: Path, progress: bool) -> Sequence[str]:
         "a span of latent thoughts by itself; [4 thoughts] stands where four hidden states went back in as inputs. "
         "Every word is what the model wrote; beside it stands what is true.",
     )
-    page.figure(encode_png(picture), "The picture.", "a scene of four coloured drawings")
+    page.figure(encode_png(picture), "The picture.", "a scene of coloured drawings")
     page.table(
         ("asked", "thought in", "reason", "answered", "true"),
         [

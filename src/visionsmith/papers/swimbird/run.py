@@ -87,13 +87,20 @@ def command(
         show_json({"answers": answers, "thoughts": str(sheet) if drawn else None})
         return
     for question, (answer, written) in zip(ask, found, strict=True):
-        spans = f", spans of {', '.join(map(str, answer.lengths))} thoughts" if answer.lengths else ""
+        spans = f", {_counted(answer.lengths)}" if answer.lengths else ""
         typer.echo(f"{question}\n  answer: {answer.text or '(none)'}")
         typer.echo(f"  thought in: {answer.mode}{spans}{'' if written.ended else '; cut off at the limit'}")
         if answer.reason:
             typer.echo(f"  reason: {answer.reason}")
     if sheet is not None:
         typer.echo(f"thoughts: {sheet}" if drawn else "no picture and no latent span: nothing to draw")
+
+
+def _counted(lengths: tuple[int, ...]) -> str:
+    """A span of 1 thought; spans of 2 and 4 thoughts."""
+    if len(lengths) == 1:
+        return f"a span of {lengths[0]} thought{'s' * (lengths[0] != 1)}"
+    return f"spans of {', '.join(map(str, lengths[:-1]))} and {lengths[-1]} thoughts"
 
 
 def _plain(question: str, answer: Answer, written: Written) -> dict[str, Any]:
