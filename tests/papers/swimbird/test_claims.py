@@ -11,6 +11,7 @@ from visionsmith.config import override
 from visionsmith.papers.swimbird import claims as module
 from visionsmith.papers.swimbird import recipes
 from visionsmith.papers.swimbird.recipes import tiny
+from visionsmith.papers.swimbird.train import make_reasoner
 from visionsmith.train.run_folder import RunFolder
 
 SMALL = {
@@ -60,3 +61,9 @@ def test_in_miniature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "fixed_latent: true" in settings["fixed-seed0"]
     assert "max_latent_token: 36" in settings["budget-36-seed0"]
     assert "latent_lambda: 0.0" in settings["lambda-0-seed0"]
+    # What is set in a recipe reaches the model that starts from a checkpoint.
+    changed = {"fixed_latent": True, "max_latent_token": 2, "latent_lambda": 0.5}
+    config = make_reasoner(
+        module._recipe(str(tmp_path / "seeing" / "model"), 0, looks=True, **changed)
+    ).model.config
+    assert {name: getattr(config, name) for name in changed} == changed

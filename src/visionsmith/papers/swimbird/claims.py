@@ -199,7 +199,8 @@ def _budget(plain: Figures, others: Mapping[int, Figures]) -> Claim:
         measured="; ".join(f"at most {most}: {spread(values)}" for most, values in figures.items()),
         holds=apart(figures[9], figures[small]) and apart(figures[9], figures[large]),
         command=COMMAND,
-        note="exact answers; a thing that is cut out fills four tokens, two things together up to 36; three seeds",
+        note="exact answers; a thing that is cut out fills one token and two together at most nine, so that 36 is the "
+        "same training as 9; three seeds",
         values=tuple((str(most), mean(values)) for most, values in figures.items()),
     )
 

@@ -149,7 +149,7 @@ def open_reasoner(
         state, known = dict(read_weights(folder)), SYSTEM
     if budgets is not None:
         names = ("max_latent_token", "min_latent_token", "latent_limit", "max_image_token", "min_image_token",
-                 "latent_loss", "latent_lambda", "supervise_stay")  # fmt: skip
+                 "latent_loss", "latent_lambda", "supervise_stay", "fixed_latent")  # fmt: skip
         config = dataclasses.replace(config, **{name: getattr(budgets, name) for name in names})
     model = from_official(state, config)
     return Reasoner(model.eval(), tokenizer, system=known if system is None else system)
