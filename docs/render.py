@@ -313,10 +313,8 @@ def swimbird_measured() -> str:
             ("the same with noise of their size", percent(worth["noise"])),
         ],
     ).strip()
-    lengths = ", ".join(
-        f"{length} thoughts {number} times" for length, number in found["span_lengths"].items()
-    )
-    return f"{kinds}\n\n{others}\n\nSpans: {lengths}."
+    lengths = ", ".join(f"{number} of {length}" for length, number in found["span_lengths"].items())
+    return f"{kinds}\n\n{others}\n\nThoughts in a span: {lengths}."
 
 
 def seeing() -> str:
