@@ -111,7 +111,7 @@ def tower() -> TowerRecipe:
         ),
         train=TrainConfig(
             steps=3000,
-            # Muon: AdamW needs ten times as many minutes to come as far.
+            # Muon came in two minutes nearly as far as AdamW in 39 on a slower machine (docs/log.md).
             optim=OptimConfig(
                 optimizer="muon", lr=6e-3, momentum=0.95, warmup_steps=50, weight_decay=0.05, beta2=0.98
             ),
