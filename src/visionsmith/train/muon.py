@@ -52,7 +52,8 @@ class MuonAdamW(torch.optim.Optimizer):
         """Make it.
 
         Args:
-            groups: {"params", "weight_decay", "matrices"}; every parameter of a group of matrices has two dimensions.
+            groups: {"params", "weight_decay", "matrices"}; every parameter of a group of matrices has two dimensions, or
+                more, of which all but the first count as one: the inputs of a convolution's output.
             lr: rate of both kinds.
             momentum: of Muon, with Nesterov's correction.
             betas: of AdamW.
@@ -89,11 +90,12 @@ class MuonAdamW(torch.optim.Optimizer):
         # Matrices of one shape go through the products together.
         for shape in dict.fromkeys(p.shape for p in learned):
             places = [place for place, p in enumerate(learned) if p.shape == shape]
-            stacked = torch.stack([ahead[place] for place in places])
+            stacked = torch.stack([ahead[place].flatten(1) for place in places])
             kept = stacked.dtype
             updates = orthogonal(stacked.bfloat16() if stacked.is_cuda else stacked.float()).to(kept)
-            scale = group["lr"] * _RMS * math.sqrt(max(shape))
-            torch._foreach_add_([learned[place] for place in places], list(updates), alpha=-scale)
+            scale = group["lr"] * _RMS * math.sqrt(max(stacked.shape[1:]))
+            shaped = list(updates.reshape(-1, *shape))
+            torch._foreach_add_([learned[place] for place in places], shaped, alpha=-scale)
 
     def _adam(self, learned: list[nn.Parameter], group: dict[str, Any]) -> None:
         first = [self._state(p, "exp_avg") for p in learned]
@@ -124,19 +126,21 @@ def _sharded(parameter: Tensor) -> bool:
     return isinstance(parameter, DTensor)
 
 
-def inner_matrices(model: nn.Module, spared: Iterable[str]) -> set[int]:
+def inner_matrices(model: nn.Module, spared: Iterable[str], *, convolutions: bool = False) -> set[int]:
     """Ids of the parameters that Muon is for: weights of linear layers, without heads and what embeddings share.
 
     Args:
         model: to look through.
         spared: name patterns of parameters that are left to AdamW.
+        convolutions: whether weights of two-dimensional convolutions count too.
     """
+    kinds = (nn.Linear, nn.Conv2d) if convolutions else (nn.Linear,)
     tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     patterns = list(spared)
     return {
         id(module.weight)
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear)
+        if isinstance(module, kinds)
         and id(module.weight) not in tables
         and not any(fnmatchcase(f"{name}.weight", pattern) for pattern in patterns)
     }

@@ -47,7 +47,7 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimiz
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
     if config.optimizer == "muon":
-        inner = inner_matrices(model, config.adamw_for)
+        inner = inner_matrices(model, config.adamw_for, convolutions=config.muon_convolutions)
         split = [
             {
                 **group,

@@ -23,6 +23,8 @@ class OptimConfig:
     """"muon": Muon for the matrices of linear layers, AdamW for the rest; see `train.muon`."""
     adamw_for: tuple[str, ...] = ("*head*",)
     """Of Muon: name patterns of weights of linear layers that AdamW updates all the same."""
+    muon_convolutions: bool = False
+    """Whether Muon also updates the weights of convolutions, as matrices of outputs by inputs and places."""
     lr: float = 5e-4
     """Peak learning rate."""
     schedule: Literal["cosine", "linear", "constant", "step"] = "cosine"
