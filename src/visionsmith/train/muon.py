@@ -52,8 +52,8 @@ class MuonAdamW(torch.optim.Optimizer):
         """Make it.
 
         Args:
-            groups: {"params", "weight_decay", "matrices"}; every parameter of a group of matrices has two dimensions, or
-                more, of which all but the first count as one: the inputs of a convolution's output.
+            groups: {"params", "weight_decay", "matrices"}; of a parameter of a group of matrices all dimensions but
+                the first count as one: the inputs of a convolution's output.
             lr: rate of both kinds.
             momentum: of Muon, with Nesterov's correction.
             betas: of AdamW.

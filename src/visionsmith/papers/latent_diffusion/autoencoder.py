@@ -19,6 +19,8 @@ from visionsmith.report.sheet import contact_sheet
 
 __all__ = [
     "AutoencoderObjective",
+    "decode",
+    "encode",
     "from_pixels",
     "make_autoencoder",
     "restore",
@@ -88,9 +90,7 @@ class AutoencoderObjective(nn.Module):
         latents = self.autoencoder.encode(images).latent_dist
         restored = self.autoencoder.decode(latents.sample()).sample.float()
         error = F.l1_loss(restored, images)
-        edges = sum(
-            F.l1_loss(restored.diff(dim=axis), images.diff(dim=axis)) for axis in (2, 3)
-        )
+        edges = sum(F.l1_loss(restored.diff(dim=axis), images.diff(dim=axis)) for axis in (2, 3))
         divergence = 0.5 * (latents.mean.square() + latents.var - 1 - latents.logvar).mean()
         loss = error + self.edges * edges + self.kl * divergence
         return {"loss": loss, "error": error.detach(), "divergence": divergence.detach()}
@@ -122,7 +122,25 @@ def whiten(autoencoder: AutoencoderKL, images: Tensor) -> None:
 
 def _latents(autoencoder: AutoencoderKL, images: Tensor) -> Iterator[Tensor]:
     for part in images.split(BATCH):
-        yield autoencoder.encode(from_pixels(part)).latent_dist.mode()
+        yield autoencoder.encode(from_pixels(part.to(autoencoder.device))).latent_dist.mode()
+
+
+@torch.no_grad()
+def encode(autoencoder: AutoencoderKL, images: Tensor) -> Tensor:
+    """Scaled latents `b c i j` float32, on the CPU, of pictures uint8 `b h w 3`: the mode of their distribution."""
+    return (
+        torch.cat([part.float().cpu() for part in _latents(autoencoder, images)])
+        * autoencoder.config.scaling_factor
+    )
+
+
+@torch.no_grad()
+def decode(autoencoder: AutoencoderKL, latents: Tensor) -> np.ndarray:
+    """Pictures uint8 `b h w 3` of scaled latents `b c i j`."""
+    parts = (latents / autoencoder.config.scaling_factor).split(BATCH)
+    return np.concatenate(
+        [to_pixels(autoencoder.decode(part.to(autoencoder.device)).sample) for part in parts]
+    )
 
 
 def whitened(config: AutoencoderConfig, state: dict[str, Tensor], images: Tensor) -> dict[str, Tensor]:
@@ -136,7 +154,9 @@ def whitened(config: AutoencoderConfig, state: dict[str, Tensor], images: Tensor
 @torch.no_grad()
 def restore(autoencoder: AutoencoderKL, images: Tensor) -> np.ndarray:
     """What comes back of pictures: uint8 `b h w 3`, of uint8 `b h w 3`."""
-    return np.concatenate([to_pixels(autoencoder.decode(part).sample) for part in _latents(autoencoder, images)])
+    return np.concatenate(
+        [to_pixels(autoencoder.decode(part).sample) for part in _latents(autoencoder, images)]
+    )
 
 
 def scores(autoencoder: AutoencoderKL, images: Tensor) -> dict[str, float]:
@@ -154,7 +174,9 @@ def scores(autoencoder: AutoencoderKL, images: Tensor) -> dict[str, float]:
 def restored_sheet(autoencoder: AutoencoderKL, images: Tensor) -> np.ndarray:
     """Pictures above what comes back of them: RGB HWC uint8."""
     shown = np.concatenate((images.numpy(), restore(autoencoder, images)), axis=1)
-    return contact_sheet(list(shown), [""] * len(shown), title="Pictures, and below them what their latents say")
+    return contact_sheet(
+        list(shown), [""] * len(shown), title="Pictures, and below them what their latents say"
+    )
 
 
 def _psnr(difference: np.ndarray) -> float:

@@ -33,7 +33,8 @@ class AutoencoderConfig:
     def __post_init__(self) -> None:
         if any(width % self.groups for width in self.widths):
             raise ConfigError(
-                f"widths = {self.widths} are no multiples of groups = {self.groups}", do="choose ones that are"
+                f"widths = {self.widths} are no multiples of groups = {self.groups}",
+                do="choose ones that are",
             )
 
     @property
@@ -74,7 +75,8 @@ class DenoiserConfig:
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.attends):
             raise ConfigError(
-                f"{len(self.widths)} widths and {len(self.attends)} attends", do="name both for each resolution"
+                f"{len(self.widths)} widths and {len(self.attends)} attends",
+                do="name both for each resolution",
             )
 
 
@@ -87,12 +89,13 @@ class NoiseConfig:
     beta_end: float = 0.012
     steps: int = 1000
     zero_snr: bool = False
-    """Whether the last step is pure noise (Lin et al. 2024, arXiv:2305.08891); needs a prediction other than epsilon."""
+    """Whether the last step is pure noise (Lin et al. 2024, arXiv:2305.08891); not for a prediction of epsilon."""
 
     def __post_init__(self) -> None:
         if self.zero_snr and self.prediction == "epsilon":
             raise ConfigError(
-                "of pure noise, epsilon says nothing about the picture", do="choose v_prediction with zero_snr"
+                "of pure noise, epsilon says nothing about the picture",
+                do="choose v_prediction with zero_snr",
             )
 
 

@@ -11,7 +11,7 @@ from visionsmith.papers.latent_diffusion.config import (
     NoiseConfig,
     TextConfig,
 )
-from visionsmith.train.recipe import OptimConfig, TrainConfig
+from visionsmith.train.recipe import OptimConfig, StageConfig, TrainConfig
 
 __all__ = ["AutoencoderRecipe", "LatentDiffusionRecipe", "autoencoder", "paper", "tiny"]
 
@@ -90,21 +90,25 @@ def tiny() -> LatentDiffusionRecipe:
             autoencoder=AUTOENCODER,
             # Read off the CLIP that ships.
             text=TextConfig(),
-            denoiser=DenoiserConfig(
-                widths=(64, 128), attends=(False, True), layers=1, heads=4, groups=16
-            ),
+            denoiser=DenoiserConfig(widths=(64, 128), attends=(False, True), layers=1, heads=4, groups=16),
             noise=NoiseConfig(prediction="v_prediction", zero_snr=True),
         ),
         train=TrainConfig(
-            steps=4000,
-            optim=OptimConfig(
-                optimizer="muon",
-                muon_convolutions=True,
-                adamw_for=("*conv_in*", "*conv_out*"),
-                lr=3e-3,
-                momentum=0.95,
-                warmup_steps=100,
-                weight_decay=0.05,
+            stages=(
+                StageConfig(
+                    name="denoiser",
+                    steps=4000,
+                    trainable=("unet.*",),
+                    optim=OptimConfig(
+                        optimizer="muon",
+                        muon_convolutions=True,
+                        adamw_for=("*conv_in*", "*conv_out*"),
+                        lr=3e-3,
+                        momentum=0.95,
+                        warmup_steps=100,
+                        weight_decay=0.05,
+                    ),
+                ),
             ),
             batch_size=32,
             ema=0.999,
@@ -126,8 +130,16 @@ def paper() -> LatentDiffusionRecipe:
     return LatentDiffusionRecipe(
         model=LatentDiffusionConfig(),
         train=TrainConfig(
-            steps=237_000,
-            optim=OptimConfig(lr=1e-4, schedule="constant", warmup_steps=10_000, beta2=0.999, weight_decay=0.01),
+            stages=(
+                StageConfig(
+                    name="denoiser",
+                    steps=237_000,
+                    trainable=("unet.*",),
+                    optim=OptimConfig(
+                        lr=1e-4, schedule="constant", warmup_steps=10_000, beta2=0.999, weight_decay=0.01
+                    ),
+                ),
+            ),
             batch_size=2048,
             accumulate=2,
             precision="bf16",

@@ -7,16 +7,25 @@ RUN/                     the denoiser's run; RUN/model holds all parts
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from visionsmith.papers.latent_diffusion.model import LatentDiffusion
     from visionsmith.papers.latent_diffusion.recipes import AutoencoderRecipe, LatentDiffusionRecipe
     from visionsmith.papers.latent_diffusion.world import World
     from visionsmith.train.run_folder import RunFolder
-    from visionsmith.train.task import Task
+    from visionsmith.train.task import Export, Task
 
-__all__ = ["autoencoder_task", "train"]
+__all__ = ["autoencoder_recipe", "autoencoder_task", "denoiser_task", "starting_model", "train"]
+
+QUICK = 48
+"""Pictures that a running training is judged by, and the sampler's steps for them."""
+QUICK_STEPS = 15
 
 
 def train(
@@ -39,17 +48,156 @@ def train(
     Returns:
         The folder of the finished checkpoint.
     """
-    from visionsmith.papers.latent_diffusion.recipes import AutoencoderRecipe
+    from visionsmith.papers.latent_diffusion.recipes import LatentDiffusionRecipe
     from visionsmith.papers.latent_diffusion.world import open_world
     from visionsmith.papers.training import train_once
 
-    assert isinstance(recipe, AutoencoderRecipe)
+    if isinstance(recipe, LatentDiffusionRecipe):
+        return _train_both(recipe, data=data, output=output, resume=resume, progress=progress)
 
     def make(recipe: AutoencoderRecipe, run: RunFolder, show: bool) -> Task:
         size = recipe.model.image_size
         return autoencoder_task(recipe, open_world(data, size=size, into=run.path / "records", progress=show))
 
-    return train_once("latent_diffusion", recipe, make, data=data, output=output, resume=resume, progress=progress)
+    return train_once(
+        "latent_diffusion", recipe, make, data=data, output=output, resume=resume, progress=progress
+    )
+
+
+def _train_both(
+    recipe: LatentDiffusionRecipe, *, data: Path | None, output: Path, resume: bool, progress: bool
+) -> Path:
+    from visionsmith.checkpoint import is_checkpoint
+    from visionsmith.papers.latent_diffusion.world import open_world
+    from visionsmith.report.run_report import write_run_report
+    from visionsmith.train.loop import fit
+    from visionsmith.train.precision import settle_precision
+    from visionsmith.train.processes import processes
+    from visionsmith.train.run_folder import RunFolder
+
+    recipe = dataclasses.replace(recipe, train=settle_precision(recipe.train))
+    own = autoencoder_recipe(recipe) if recipe.autoencoder is None and recipe.initial is None else None
+    state = processes()
+    show = progress and state.is_main_process
+    run, first = RunFolder(output), RunFolder(output / "autoencoder")
+    # Before anything is written.
+    start = None if own is not None else starting_model(recipe, None)
+    with state.main_process_first():
+        resume = resume or not state.is_main_process
+        if own is not None and first.path.exists():
+            # Refuses other settings before the outer folder is touched.
+            first.start(paper="latent_diffusion", data=data, recipe=own, resume=resume)
+        run.start(paper="latent_diffusion", data=data, recipe=recipe, resume=resume)
+        size = recipe.model.autoencoder.image_size
+        world = open_world(data, size=size, into=output / "records", seed=recipe.train.seed, progress=show)
+        if own is not None:
+            first.start(paper="latent_diffusion", data=data, recipe=own, resume=True)
+    if own is not None and not is_checkpoint(first.model):
+        fit(autoencoder_task(own, world), own.train, first, progress=progress, more_to_come=True)
+        if state.is_main_process:
+            write_run_report(first.path)
+    start = start or starting_model(recipe, first.model)
+    with state.main_process_first():
+        task = denoiser_task(recipe, world, *start, latents=output / "latents.safetensors", progress=show)
+    checkpoint = fit(task, recipe.train, run, progress=progress)
+    if state.is_main_process:
+        write_run_report(run.path)
+    return checkpoint
+
+
+def autoencoder_recipe(recipe: LatentDiffusionRecipe) -> AutoencoderRecipe:
+    """How the autoencoder of a recipe that names none is trained."""
+    from visionsmith.papers.latent_diffusion.recipes import AutoencoderRecipe
+    from visionsmith.train.precision import settle_precision
+
+    assert recipe.train_autoencoder is not None, "the recipe checks it"
+    return AutoencoderRecipe(model=recipe.model.autoencoder, train=settle_precision(recipe.train_autoencoder))
+
+
+def starting_model(recipe: LatentDiffusionRecipe, trained: Path | None) -> tuple[LatentDiffusion, bytes]:
+    """The model that a training starts with, and the content of its tokenizer.json.
+
+    Args:
+        recipe: of the training.
+        trained: the autoencoder's checkpoint, where the recipe names none.
+    """
+    import torch
+    from accelerate.utils import set_seed
+
+    from visionsmith.papers.clip.official import load_any, tokenizer_for
+    from visionsmith.papers.latent_diffusion.model import LatentDiffusion
+    from visionsmith.papers.latent_diffusion.official import load_autoencoder, load_checkpoint
+    from visionsmith.papers.latent_diffusion.text import text_config, text_state
+    from visionsmith.papers.paper import shipped_checkpoint
+
+    if recipe.initial is not None:
+        return load_checkpoint(Path(recipe.initial))
+    source = recipe.autoencoder or trained
+    assert source is not None, "an autoencoder was trained or is named"
+    autoencoder = load_autoencoder(source)
+    reader = recipe.text or shipped_checkpoint("clip")
+    clip = load_any(reader)
+    words = tokenizer_for(reader, clip.config)
+    set_seed(recipe.train.seed)
+    model = LatentDiffusion(dataclasses.replace(recipe.model, text=text_config(clip, words)))
+    model.vae.load_state_dict(autoencoder.state_dict())
+    model.text_encoder.load_state_dict(text_state(clip), strict=False)
+    model.unet.to(memory_format=torch.channels_last)  # faster on processors
+    return model, words.save()
+
+
+def denoiser_task(
+    recipe: LatentDiffusionRecipe,
+    world: World,
+    model: LatentDiffusion,
+    tokenizer: bytes,
+    *,
+    latents: Path | None = None,
+    progress: bool = False,
+) -> Task:
+    """A denoiser on the latents of the training pictures.
+
+    Args:
+        recipe: of the training.
+        world: the data.
+        model: whose denoiser learns.
+        tokenizer: the content of its tokenizer.json.
+        latents: where they are kept; None: in memory.
+        progress: whether to show a bar.
+    """
+    from visionsmith.data.sampler import ShuffledBatches
+    from visionsmith.papers.latent_diffusion.latents import LatentPairs, PairCollate, latents_of
+    from visionsmith.papers.latent_diffusion.measure import Judge, evenly, painted_sheet
+    from visionsmith.papers.latent_diffusion.objective import DenoisingObjective
+    from visionsmith.papers.latent_diffusion.painter import Painter, export
+    from visionsmith.train.task import Task
+
+    seed, size = recipe.train.seed, recipe.model.autoencoder.image_size
+    painter = Painter.of(model, tokenizer)
+    encoded = latents_of(model.vae.eval(), world.store, world.train, size, latents, progress=progress)
+    judge, asked = Judge(world, size), evenly(world.held_out, QUICK)
+
+    def evaluate() -> Mapping[str, float]:
+        captions = [world.store[index].caption for index in asked]
+        return judge.scores(painter.paint(captions, steps=QUICK_STEPS), asked)
+
+    def finished(state: dict[str, Tensor]) -> Export:
+        rest = {name: value for name, value in model.state_dict().items() if name.startswith("vae.")}
+        return export(model, tokenizer, {**rest, **state})
+
+    return Task(
+        paper="latent_diffusion",
+        objective=DenoisingObjective(model, min_snr=recipe.min_snr),
+        dataset=LatentPairs(
+            world.store, encoded, world.train, reword=recipe.reword, drop_text=recipe.drop_text, seed=seed
+        ),
+        plan=ShuffledBatches(world.train, recipe.train.batch_size, seed),
+        collate=PairCollate(painter.tokenize),
+        export=finished,
+        about=world.about,
+        evaluate=evaluate,
+        samples=lambda: painted_sheet(painter, world, evenly(world.held_out, 32)),
+    )
 
 
 def autoencoder_task(recipe: AutoencoderRecipe, world: World) -> Task:
@@ -83,7 +231,9 @@ def autoencoder_task(recipe: AutoencoderRecipe, world: World) -> Task:
         export=lambda state: Export(
             config={"autoencoder": encode(recipe.model)},
             tensors=whitened(
-                recipe.model, {name.removeprefix("autoencoder."): value for name, value in state.items()}, known
+                recipe.model,
+                {name.removeprefix("autoencoder."): value for name, value in state.items()},
+                known,
             ),
             files={},
         ),

@@ -24,8 +24,18 @@ class World:
     """Records to train on."""
     held_out: tuple[int, ...]
     """One record of each different picture that is kept from training."""
+    twins: Mapping[int, frozenset[int]]
+    """Of a record that is not alone: all records with the same picture or the same caption, itself included."""
     about: Mapping[str, Any]
     """What a card says of the data."""
+
+    def captions(self) -> list[str]:
+        """Every record's, in order."""
+        return [self.store[index].caption for index in range(len(self.store))]
+
+    def truth(self, index: int) -> frozenset[int]:
+        """The records whose caption is true for a record's picture."""
+        return self.twins.get(index, frozenset({index}))
 
 
 def open_world(
@@ -43,12 +53,13 @@ def open_world(
     import numpy as np
 
     from visionsmith.data.builtin import openmoji_store
-    from visionsmith.data.split import split_combinations
+    from visionsmith.data.split import identical, pictures, split_combinations
 
     if data is None:
         store = openmoji_store(size, progress=progress)
         split = split_combinations(store)
         train, held_out = split.train, split.pictures
+        groups = identical(pictures(store))
     else:
         from visionsmith.data.sources import open_or_pack
 
@@ -56,5 +67,10 @@ def open_world(
         order = np.random.default_rng(seed).permutation(len(store)).tolist()
         kept = max(1, round(HELD_OUT_SHARE * len(order)))
         held_out, train = tuple(sorted(order[:kept])), tuple(sorted(order[kept:]))
+        same: dict[str, list[int]] = {}
+        for index in range(len(store)):
+            same.setdefault(store[index].caption, []).append(index)
+        groups = [group for group in same.values() if len(group) > 1]
+    twins = {index: frozenset(group) for group in groups for index in group}
     about = {"records": len(train), "held_out": len(held_out), **store.info().get("attributes", {})}
-    return World(store=store, train=train, held_out=held_out, about=about)
+    return World(store=store, train=train, held_out=held_out, twins=twins, about=about)

@@ -1,0 +1,111 @@
+"""The latents of every picture, computed once and kept, and the samples that a denoiser learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from visionsmith.data.progress import DelayedBar
+from visionsmith.data.records import RecordStore
+from visionsmith.data.sampler import Key, generator
+from visionsmith.papers.clip import reword
+from visionsmith.papers.latent_diffusion.autoencoder import BATCH, encode
+from visionsmith.papers.latent_diffusion.pictures import Pictures, picture_batch
+
+__all__ = ["LatentPairs", "PairCollate", "latents_of"]
+
+Pair = tuple[Tensor, str]
+
+
+def latents_of(
+    autoencoder: AutoencoderKL,
+    store: RecordStore,
+    records: Sequence[int],
+    size: int,
+    file: Path | None = None,
+    *,
+    progress: bool = False,
+) -> Tensor:
+    """Scaled latents of the records' pictures: float32 `n c i j`.
+
+    Args:
+        autoencoder: frozen.
+        store: of the pictures.
+        records: which.
+        size: side of the pictures, pixels.
+        file: where they are kept, a safetensors file; None: nowhere.
+        progress: whether to show a bar.
+    """
+    from safetensors.torch import save
+
+    from visionsmith.checkpoint import read_tensors
+    from visionsmith.durable import write_whole
+
+    wanted = torch.tensor(list(records))
+    if file is not None and file.is_file():
+        kept = read_tensors(file)
+        if torch.equal(kept["records"], wanted):
+            found: Tensor = kept["latents"]
+            return found
+    pictures = Pictures(store, size)
+    parts = []
+    with DelayedBar("latents", len(records), show=progress) as bar:
+        for begin in range(0, len(records), BATCH):
+            part = [pictures[0, index] for index in records[begin : begin + BATCH]]
+            parts.append(encode(autoencoder, picture_batch(part)["images"]))
+            bar.advance(len(part))
+    latents = torch.cat(parts).contiguous()
+    if file is not None:
+        write_whole(file, save({"records": wanted, "latents": latents}))
+    return latents
+
+
+class LatentPairs(Dataset[Pair]):
+    """`dataset[(epoch, index)]` -> (scaled latents `c i j` of the picture, its caption).
+
+    The caption is at times said in other words, and at times left out.
+    """
+
+    def __init__(
+        self,
+        store: RecordStore,
+        latents: Tensor,
+        records: Sequence[int],
+        *,
+        reword: float,
+        drop_text: float,
+        seed: int,
+    ) -> None:
+        self.store, self.latents = store, latents
+        self.place = {index: place for place, index in enumerate(records)}
+        self.reword, self.drop_text, self.seed = reword, drop_text, seed
+
+    def __getitem__(self, key: Key) -> Pair:
+        record = self.store[key[1]]
+        rng = generator(self.seed, *key)
+        caption = record.caption
+        if rng.random() < self.reword:
+            caption = reword(caption, record.meta, rng)
+        if rng.random() < self.drop_text:
+            caption = ""
+        return self.latents[self.place[key[1]]], caption
+
+
+class PairCollate:
+    """A list of pairs -> {"latents": float32 `b c i j`, "tokens": int64 `b n`, n the context}."""
+
+    def __init__(self, tokenize: Callable[[Sequence[str]], Tensor]) -> None:
+        self.tokenize = tokenize
+
+    def __call__(self, pairs: Sequence[Pair]) -> dict[str, Tensor]:
+        """See the class."""
+        return {
+            "latents": torch.from_numpy(np.stack([latents.numpy() for latents, _ in pairs])),
+            "tokens": self.tokenize([caption for _, caption in pairs]),
+        }
