@@ -121,17 +121,16 @@ def whiten(autoencoder: AutoencoderKL, images: Tensor) -> None:
 
 
 def _latents(autoencoder: AutoencoderKL, images: Tensor) -> Iterator[Tensor]:
-    for part in images.split(BATCH):
-        yield autoencoder.encode(from_pixels(part.to(autoencoder.device))).latent_dist.mode()
+    for begin in range(0, len(images), BATCH):
+        part = images[begin : begin + BATCH].to(autoencoder.device)
+        yield autoencoder.encode(from_pixels(part)).latent_dist.mode()
 
 
 @torch.no_grad()
 def encode(autoencoder: AutoencoderKL, images: Tensor) -> Tensor:
     """Scaled latents `b c i j` float32, on the CPU, of pictures uint8 `b h w 3`: the mode of their distribution."""
-    return (
-        torch.cat([part.float().cpu() for part in _latents(autoencoder, images)])
-        * autoencoder.config.scaling_factor
-    )
+    found = torch.cat([part.float().cpu() for part in _latents(autoencoder, images)])
+    return found * float(autoencoder.config.scaling_factor)
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from visionsmith import checkpoint
 from visionsmith.config import decode
+from visionsmith.diffusion.library import StableDiffusionPipeline, silenced
 from visionsmith.errors import CheckpointError
 from visionsmith.keys import require_keys
 from visionsmith.memory.locks import library_load, require_loaded
@@ -133,10 +134,8 @@ def _folder(source: str | Path, *, download: bool) -> Path:
     return folder
 
 
-def _pipeline(folder: Path) -> object:
-    from diffusers import StableDiffusionPipeline
-
-    with library_load():
+def _pipeline(folder: Path) -> StableDiffusionPipeline:
+    with library_load(), silenced():
         try:
             pipeline = StableDiffusionPipeline.from_pretrained(
                 folder,

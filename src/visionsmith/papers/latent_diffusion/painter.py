@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from visionsmith.config import encode
 from visionsmith.data.progress import DelayedBar
+from visionsmith.diffusion.library import StableDiffusionPipeline, silenced
 from visionsmith.errors import ConfigError
 from visionsmith.papers.latent_diffusion.model import LatentDiffusion, make_sampler
 from visionsmith.papers.latent_diffusion.text import make_tokenizer
@@ -79,7 +79,9 @@ class Painter:
     def too_long(self, text: str) -> int:
         """How many tokens of a text are beyond the context, and would not be read."""
         tokenizer = self.pipeline.tokenizer
-        return max(0, len(tokenizer(text, truncation=False).input_ids) - tokenizer.model_max_length)
+        length: int = len(tokenizer(text, truncation=False, verbose=False).input_ids)
+        most: int = tokenizer.model_max_length
+        return max(0, length - most)
 
     @torch.no_grad()
     def paint(
@@ -159,7 +161,8 @@ class Painter:
 
     def save_pretrained(self, folder: Path) -> None:
         """Write a folder that `StableDiffusionPipeline.from_pretrained` opens."""
-        self.pipeline.save_pretrained(folder, safe_serialization=True)
+        with silenced():
+            self.pipeline.save_pretrained(folder, safe_serialization=True)
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Tensor:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["autoencoder_recipe", "autoencoder_task", "denoiser_task", "starting_model", "train"]
 
+PAPER = "latent_diffusion"
 QUICK = 48
 """Pictures that a running training is judged by, and the sampler's steps for them."""
 QUICK_STEPS = 15
@@ -50,68 +51,39 @@ def train(
     """
     from visionsmith.papers.latent_diffusion.recipes import LatentDiffusionRecipe
     from visionsmith.papers.latent_diffusion.world import open_world
-    from visionsmith.papers.training import train_once
+    from visionsmith.papers.training import First, train_in_two, train_once
 
-    if isinstance(recipe, LatentDiffusionRecipe):
-        return _train_both(recipe, data=data, output=output, resume=resume, progress=progress)
+    def world(size: int, seed: int, show: bool) -> World:
+        return open_world(data, size=size, into=output / "records", seed=seed, progress=show)
 
-    def make(recipe: AutoencoderRecipe, run: RunFolder, show: bool) -> Task:
-        size = recipe.model.image_size
-        return autoencoder_task(recipe, open_world(data, size=size, into=run.path / "records", progress=show))
+    def make_first(recipe: AutoencoderRecipe, run: RunFolder, show: bool) -> Task:
+        return autoencoder_task(recipe, world(recipe.model.image_size, recipe.train.seed, show))
 
-    return train_once(
-        "latent_diffusion", recipe, make, data=data, output=output, resume=resume, progress=progress
-    )
-
-
-def _train_both(
-    recipe: LatentDiffusionRecipe, *, data: Path | None, output: Path, resume: bool, progress: bool
-) -> Path:
-    from visionsmith.checkpoint import is_checkpoint
-    from visionsmith.papers.latent_diffusion.world import open_world
-    from visionsmith.report.run_report import write_run_report
-    from visionsmith.train.loop import fit
-    from visionsmith.train.precision import settle_precision
-    from visionsmith.train.processes import processes
-    from visionsmith.train.run_folder import RunFolder
-
-    recipe = dataclasses.replace(recipe, train=settle_precision(recipe.train))
-    own = autoencoder_recipe(recipe) if recipe.autoencoder is None and recipe.initial is None else None
-    state = processes()
-    show = progress and state.is_main_process
-    run, first = RunFolder(output), RunFolder(output / "autoencoder")
+    if not isinstance(recipe, LatentDiffusionRecipe):
+        return train_once(
+            PAPER, recipe, make_first, data=data, output=output, resume=resume, progress=progress
+        )
+    needed = recipe.autoencoder is None and recipe.initial is None
+    first = First("autoencoder", autoencoder_recipe(recipe), make_first) if needed else None
     # Before anything is written.
-    start = None if own is not None else starting_model(recipe, None)
-    with state.main_process_first():
-        resume = resume or not state.is_main_process
-        if own is not None and first.path.exists():
-            # Refuses other settings before the outer folder is touched.
-            first.start(paper="latent_diffusion", data=data, recipe=own, resume=resume)
-        run.start(paper="latent_diffusion", data=data, recipe=recipe, resume=resume)
-        size = recipe.model.autoencoder.image_size
-        world = open_world(data, size=size, into=output / "records", seed=recipe.train.seed, progress=show)
-        if own is not None:
-            first.start(paper="latent_diffusion", data=data, recipe=own, resume=True)
-    if own is not None and not is_checkpoint(first.model):
-        fit(autoencoder_task(own, world), own.train, first, progress=progress, more_to_come=True)
-        if state.is_main_process:
-            write_run_report(first.path)
-    start = start or starting_model(recipe, first.model)
-    with state.main_process_first():
-        task = denoiser_task(recipe, world, *start, latents=output / "latents.safetensors", progress=show)
-    checkpoint = fit(task, recipe.train, run, progress=progress)
-    if state.is_main_process:
-        write_run_report(run.path)
-    return checkpoint
+    given = None if needed else starting_model(recipe, None)
+
+    def make(recipe: LatentDiffusionRecipe, run: RunFolder, trained: Path | None, show: bool) -> Task:
+        pairs = world(recipe.model.autoencoder.image_size, recipe.train.seed, show)
+        start = given or starting_model(recipe, trained)
+        return denoiser_task(recipe, pairs, *start, latents=run.path / "latents.safetensors", progress=show)
+
+    return train_in_two(
+        PAPER, recipe, first, make, data=data, output=output, resume=resume, progress=progress
+    )
 
 
 def autoencoder_recipe(recipe: LatentDiffusionRecipe) -> AutoencoderRecipe:
     """How the autoencoder of a recipe that names none is trained."""
     from visionsmith.papers.latent_diffusion.recipes import AutoencoderRecipe
-    from visionsmith.train.precision import settle_precision
 
     assert recipe.train_autoencoder is not None, "the recipe checks it"
-    return AutoencoderRecipe(model=recipe.model.autoencoder, train=settle_precision(recipe.train_autoencoder))
+    return AutoencoderRecipe(model=recipe.model.autoencoder, train=recipe.train_autoencoder)
 
 
 def starting_model(recipe: LatentDiffusionRecipe, trained: Path | None) -> tuple[LatentDiffusion, bytes]:
@@ -186,7 +158,7 @@ def denoiser_task(
         return export(model, tokenizer, {**rest, **state})
 
     return Task(
-        paper="latent_diffusion",
+        paper=PAPER,
         objective=DenoisingObjective(model, min_snr=recipe.min_snr),
         dataset=LatentPairs(
             world.store, encoded, world.train, reword=recipe.reword, drop_text=recipe.drop_text, seed=seed
@@ -223,7 +195,7 @@ def autoencoder_task(recipe: AutoencoderRecipe, world: World) -> Task:
     known = some_pictures(world.store, world.train, size, 512)
     held_out = some_pictures(world.store, world.held_out, size, 128)
     return Task(
-        paper="latent_diffusion",
+        paper=PAPER,
         objective=AutoencoderObjective(model, edges=recipe.edges, kl=recipe.kl),
         dataset=Pictures(world.store, size, mirror=0.5, seed=recipe.train.seed),
         plan=ShuffledBatches(world.train, recipe.train.batch_size, recipe.train.seed),

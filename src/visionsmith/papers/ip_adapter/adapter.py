@@ -1,0 +1,166 @@
+"""The adapter: all that learns, under the published names.
+
+Axes: b pictures, t image tokens, d text width, w width of a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from visionsmith.errors import CheckpointError, ConfigError
+from visionsmith.papers.ip_adapter.attachment import Attachment
+from visionsmith.papers.ip_adapter.attention import CrossLayer, cross_layers
+from visionsmith.papers.ip_adapter.config import IPAdapterConfig
+from visionsmith.papers.ip_adapter.projector import make_projector
+from visionsmith.papers.ip_adapter.recognise import base_by_width
+
+__all__ = ["IPAdapter", "config_for"]
+
+
+class IPAdapter(nn.Module):
+    """A projector, and two projections (keys and values) for each cross-attention layer (figure 2).
+
+    adapter = IPAdapter(config_for(unet, image_width=1024))
+    adapter.copy_from(unet)
+    attached = adapter.attach(unet)
+    attached.show([ImagePrompt(adapter, adapter.project(features))])
+    """
+
+    def __init__(self, config: IPAdapterConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.image_proj = make_projector(config)
+        decoupled = config.form == "decoupled"
+        layers = zip(config.positions, config.widths, strict=True) if decoupled else ()
+        self.ip_adapter = nn.ModuleDict(
+            {
+                str(position): nn.ModuleDict(
+                    {
+                        "to_k_ip": nn.Linear(config.text_width, width, bias=False),
+                        "to_v_ip": nn.Linear(config.text_width, width, bias=False),
+                    }
+                )
+                for position, width in layers
+            }
+        )
+
+    @torch.no_grad()
+    def copy_from(self, unet: Any) -> None:
+        """Start keys and values as copies of the layers' own (sec. 3.2.2).
+
+        Raises:
+            CheckpointError: the adapter is made for another denoiser.
+        """
+        layers = cross_layers(unet)
+        self.require_fits(layers)
+        if self.config.form == "concatenated":
+            return
+        for layer in layers:
+            self._linear(layer.position, "to_k_ip").weight.copy_(layer.module.to_k.weight)
+            self._linear(layer.position, "to_v_ip").weight.copy_(layer.module.to_v.weight)
+
+    def attach(self, unet: Any) -> Attachment:
+        """Attach to a `UNet2DConditionModel`; its weights and its class stay as they are.
+
+        Raises:
+            CheckpointError: the adapter is made for another denoiser.
+            ConfigError: the denoiser has an attachment already.
+        """
+        self.require_fits(cross_layers(unet))
+        return Attachment(unet)
+
+    def project(self, features: Tensor) -> Tensor:
+        """Image features to tokens `b t d`.
+
+        Args:
+            features: of "base" `b i`, of the others `b s i`.
+
+        Raises:
+            ConfigError: they have another shape, or are not finite.
+        """
+        self._require_features(features)
+        dtype = next(self.image_proj.parameters()).dtype
+        found: Tensor = self.image_proj(features.to(dtype))
+        return found
+
+    def keys_values(self, tokens: Tensor) -> dict[int, tuple[Tensor, Tensor]]:
+        """Keys and values `b t w` of every layer by its position, in one product of matrices.
+
+        Args:
+            tokens: `b t d`.
+        """
+        kinds = ("to_k_ip", "to_v_ip")
+        weights = [
+            self._linear(position, kind).weight for position in self.config.positions for kind in kinds
+        ]
+        parts = iter(F.linear(tokens, torch.cat(weights)).split([len(weight) for weight in weights], dim=-1))
+        return {position: (next(parts), next(parts)) for position in self.config.positions}
+
+    def require_fits(self, layers: Sequence[CrossLayer]) -> None:
+        """Refuse a denoiser that the adapter is not made for.
+
+        Raises:
+            CheckpointError: its layers have other places or sizes; names both families.
+        """
+        config, width = self.config, layers[0].module.to_k.in_features
+        if config.text_width != width:
+            raise CheckpointError(
+                f"the adapter is made for {base_by_width(config.text_width)}, "
+                f"and the denoiser is {base_by_width(width)}",
+                do=f"choose an adapter for a text width of {width}, or another denoiser",
+            )
+        sizes = tuple(layer.module.to_k.out_features for layer in layers)
+        if tuple(layer.position for layer in layers) != config.positions or sizes != config.widths:
+            raise CheckpointError(
+                f"the adapter is made for {len(config.widths)} cross-attention layers of widths "
+                f"{_short(config.widths)}, and the denoiser has {len(sizes)} of widths {_short(sizes)}",
+                do="choose the denoiser that the adapter was trained on, or one tuned from it",
+            )
+
+    def _linear(self, position: int, kind: str) -> nn.Linear:
+        layer = self.ip_adapter[str(position)]
+        assert isinstance(layer, nn.ModuleDict)
+        found = layer[kind]
+        assert isinstance(found, nn.Linear)
+        return found
+
+    def _require_features(self, features: Tensor) -> None:
+        wanted = self.config.features
+        found = tuple(features.shape[1:])
+        fits = len(found) == len(wanted) and all(
+            there is None or here == there for here, there in zip(found, wanted, strict=True)
+        )
+        if not fits:
+            shape = " x ".join("states" if size is None else str(size) for size in wanted)
+            raise ConfigError(
+                f"image features of a picture have the shape {found}, and this '{self.config.variant}' adapter "
+                f"takes {shape}",
+                do="use the image encoder that the adapter was trained with",
+            )
+        if not bool(torch.isfinite(features).all()):
+            raise ConfigError("image features are not finite", do="check the picture and the image encoder")
+
+
+def config_for(unet: Any, **settings: Any) -> IPAdapterConfig:
+    """Sizes of an adapter for a denoiser.
+
+    Args:
+        unet: a `UNet2DConditionModel`.
+        settings: further fields of the config.
+    """
+    layers = cross_layers(unet)
+    return IPAdapterConfig(
+        text_width=layers[0].module.to_k.in_features,
+        positions=tuple(layer.position for layer in layers),
+        widths=tuple(layer.module.to_k.out_features for layer in layers),
+        **settings,
+    )
+
+
+def _short(widths: Sequence[int]) -> str:
+    return ", ".join(map(str, sorted(set(widths))))

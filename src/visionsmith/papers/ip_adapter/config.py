@@ -1,0 +1,83 @@
+"""Sizes of an adapter; the defaults are those published for Stable Diffusion 1.5 with CLIP ViT-H/14."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from visionsmith.config import config
+from visionsmith.errors import ConfigError
+
+__all__ = ["SD15_WIDTHS", "SDXL_WIDTHS", "Form", "IPAdapterConfig", "ResamplerConfig", "Variant", "odd"]
+
+Variant = Literal["base", "plus", "full"]
+Form = Literal["decoupled", "concatenated"]
+
+SD15_WIDTHS = (320, 320, 640, 640) + 5 * (1280,) + 3 * (640,) + 3 * (320,) + (1280,)
+"""Of the 16 cross-attention layers of Stable Diffusion 1.5: down, up, middle."""
+SDXL_WIDTHS = 4 * (640,) + 50 * (1280,) + 6 * (640,) + 10 * (1280,)
+"""Of the 70 of Stable Diffusion XL."""
+
+
+def odd(count: int) -> tuple[int, ...]:
+    """The first odd numbers: where the cross-attention layers stand when each follows a self-attention layer."""
+    return tuple(range(1, 2 * count, 2))
+
+
+@config
+class ResamplerConfig:
+    """The projector of "plus" (sec. 4.4.2 of the paper; sizes of the published weights)."""
+
+    width: int = 768
+    depth: int = 4
+    """Blocks of attention and a feed-forward layer."""
+    heads: int = 12
+    head_width: int = 64
+    ratio: int = 4
+    """Hidden width of a feed-forward layer, as a multiple of `width`."""
+
+
+@config
+class IPAdapterConfig:
+    """A projector of image features, and keys and values for the cross-attention layers of a denoiser."""
+
+    variant: Variant = "base"
+    """"base": one embedding of a picture; "plus": an encoder's last hidden states but one, drawn together by learned
+    queries; "full": the same states, each of which becomes a token."""
+    form: Form = "decoupled"
+    """"concatenated": the paper's ablation (sec. 4.4.1). The image tokens follow the text tokens into the layers' own
+    keys and values, and only the projector learns."""
+    tokens: int = 4
+    """Image tokens of a picture. Of "full": as many as the encoder has states."""
+    image_width: int = 1024
+    """Of the encoder's features."""
+    text_width: int = 768
+    """Of the denoiser's context."""
+    positions: tuple[int, ...] = odd(len(SD15_WIDTHS))
+    """Of the cross-attention layers among `unet.attn_processors`; the numbers in the published names."""
+    widths: tuple[int, ...] = SD15_WIDTHS
+    """Of these layers."""
+    resampler: ResamplerConfig = ResamplerConfig()
+    """Of "plus" alone."""
+    base: str | None = None
+    """Checkpoint or hub id of the denoiser that it was trained on; none: the one that ships."""
+    encoder: str | None = None
+    """Checkpoint or hub id of the image encoder that it was trained with; none: the CLIP that ships."""
+
+    def __post_init__(self) -> None:
+        for name in ("tokens", "image_width", "text_width"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} = {getattr(self, name)} is out of range", do="choose at least 1")
+        if len(self.positions) != len(self.widths):
+            raise ConfigError(
+                f"{len(self.positions)} positions and {len(self.widths)} widths",
+                do="name both for each cross-attention layer",
+            )
+        if not self.positions:
+            raise ConfigError("there is no cross-attention layer", do="choose a denoiser that reads text")
+
+    @property
+    def features(self) -> tuple[int | None, ...]:
+        """Shape of a picture's features; None: any number of states."""
+        if self.variant == "base":
+            return (self.image_width,)
+        return (self.tokens if self.variant == "full" else None, self.image_width)

@@ -1,0 +1,225 @@
+"""unCLIP as a user meets it: texts and pictures become embeddings, and embeddings become pictures (section 3).
+
+Axes: b pictures, h/w pixels, e embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from diffusers import PriorTransformer
+from torch import Tensor
+
+from visionsmith.config import encode
+from visionsmith.errors import ConfigError
+from visionsmith.papers.clip.clip import Clip
+from visionsmith.papers.latent_diffusion import LatentDiffusion, decode
+from visionsmith.papers.unclip.config import UnclipConfig
+from visionsmith.papers.unclip.decoder import Decoder, paint
+from visionsmith.papers.unclip.imagine import imagine
+from visionsmith.papers.unclip.reader import TextReader
+from visionsmith.papers.unclip.travel import between, towards
+
+if TYPE_CHECKING:
+    from visionsmith.train.task import Export
+
+__all__ = ["Unclip", "export"]
+
+BATCH = 16
+
+
+class Unclip:
+    """A CLIP, a prior and a decoder.
+
+    unclip = visionsmith.load("unclip")
+    unclip.paint_texts(["a woman with red hair"])          # uint8 (1, 64, 64, 3)
+    unclip.vary("mine.png", count=4)                       # like it, and not the same
+    """
+
+    def __init__(
+        self,
+        config: UnclipConfig,
+        clip: Clip,
+        prior: PriorTransformer,
+        *,
+        base: LatentDiffusion | None = None,
+        decoder: Decoder | None = None,
+    ) -> None:
+        self.config, self.clip, self.prior = config, clip, prior
+        self.base, self.decoder = base, decoder
+        self.reader = TextReader(clip)
+
+    @property
+    def size(self) -> int:
+        """Side of the pictures, pixels."""
+        base, _ = self._painter()
+        return base.config.autoencoder.image_size
+
+    def imagine(
+        self,
+        texts: Sequence[str],
+        *,
+        steps: int = 25,
+        guidance: float = 1.0,
+        samples: int = 2,
+        seeds: Sequence[int] | None = None,
+        progress: bool = False,
+    ) -> Tensor:
+        """Image embeddings, unit norm `b e`, that the prior draws for texts; see `imagine.imagine`."""
+        return imagine(
+            self.prior.eval(),
+            self.config.prior,
+            self.reader.read(texts),
+            self.reader.read([""]),
+            steps=steps,
+            guidance=guidance,
+            samples=samples,
+            seeds=seeds,
+            progress=progress,
+        )
+
+    def see(self, pictures: Iterable[np.ndarray | Path | str]) -> Tensor:
+        """Embeddings, unit norm `b e`, of pictures: files or RGB arrays uint8 `h w 3`."""
+        return self.clip.encode_images(pictures)
+
+    @torch.no_grad()
+    def paint(
+        self,
+        embeddings: Tensor,
+        *,
+        texts: Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None,
+        steps: int = 25,
+        guidance: float = 2.0,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Pictures with these embeddings: uint8 `b h w 3`.
+
+        Args:
+            embeddings: unit norm `b e`.
+            texts: beside them, one each; None: none.
+            seeds: one a picture; None: 0, 1, ...
+            steps: of the sampler.
+            guidance: how much more embedding and text count than neither.
+            progress: whether to show a bar.
+
+        Raises:
+            ConfigError: the checkpoint holds a prior alone, or a setting is out of range.
+        """
+        base, decoder = self._painter()
+        if not (1 <= steps <= base.config.noise.steps and guidance >= 0):
+            raise ConfigError(
+                f"steps = {steps}, guidance = {guidance}: out of range",
+                do=f"choose 1 to {base.config.noise.steps} steps and guidance from 0",
+            )
+        seeds = range(len(embeddings)) if seeds is None else seeds
+        texts = [""] * len(embeddings) if texts is None else texts
+        assert len(seeds) == len(texts) == len(embeddings), "a seed and a text for each embedding"
+        side, channels = self.size // base.config.autoencoder.factor, base.config.autoencoder.latent_channels
+        nothing, made = self.reader.read([""]), []
+        for begin in range(0, len(embeddings), BATCH):
+            rows = slice(begin, begin + BATCH)
+            start = [
+                torch.randn(channels, side, side, generator=torch.Generator().manual_seed(s))
+                for s in seeds[rows]
+            ]
+            latents = paint(
+                decoder,
+                torch.stack(start),
+                embeddings[rows],
+                self.reader.read(list(texts[rows])),
+                nothing,
+                steps=steps,
+                guidance=guidance,
+                progress=progress,
+            )
+            made.append(decode(base.vae, latents))
+        return np.concatenate(made)
+
+    def paint_texts(
+        self,
+        texts: Sequence[str],
+        *,
+        seeds: Sequence[int] | None = None,
+        steps: int = 25,
+        guidance: float = 2.0,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Text to picture: the prior's embedding and the text go to the decoder. uint8 `b h w 3`."""
+        embeddings = self.imagine(texts, seeds=seeds, progress=progress)
+        return self.paint(
+            embeddings, texts=texts, seeds=seeds, steps=steps, guidance=guidance, progress=progress
+        )
+
+    def vary(
+        self, picture: np.ndarray | Path | str, *, count: int = 4, seed: int = 0, guidance: float = 2.0
+    ) -> np.ndarray:
+        """Pictures with the same embedding and other noise (section 3.1): uint8 `count h w 3`."""
+        embedding = self.see([picture]).expand(count, -1)
+        return self.paint(embedding, seeds=range(seed, seed + count), guidance=guidance)
+
+    def blend(
+        self,
+        one: np.ndarray | Path | str,
+        other: np.ndarray | Path | str,
+        *,
+        count: int = 5,
+        seed: int = 0,
+        guidance: float = 2.0,
+    ) -> np.ndarray:
+        """Pictures on the way from one to the other (section 3.2), the ends included: uint8 `count h w 3`."""
+        first, last = self.see([one, other])
+        way = between(first, last, torch.linspace(0, 1, count))
+        return self.paint(way, seeds=[seed] * count, guidance=guidance)
+
+    def edit(
+        self,
+        picture: np.ndarray | Path | str,
+        *,
+        old: str,
+        new: str,
+        amounts: Sequence[float] = (0.25, 0.35, 0.5),
+        seed: int = 0,
+        guidance: float = 2.0,
+    ) -> np.ndarray:
+        """A picture changed as one text differs from another (section 3.3): uint8 `amounts h w 3`.
+
+        Args:
+            picture: to change.
+            old: a text that is true for it.
+            new: the text that is to become true.
+            amounts: how far to go, 0 to 1; the paper takes 0.25 to 0.5.
+            seed: of the noise, the same for all.
+            guidance: of the decoder.
+        """
+        here = self.see([picture])[0]
+        before, after = self.clip.encode_texts([old, new])
+        made = torch.stack([towards(here, before, after, amount) for amount in amounts])
+        return self.paint(made, seeds=[seed] * len(made), guidance=guidance)
+
+    def _painter(self) -> tuple[LatentDiffusion, Decoder]:
+        if self.base is None or self.decoder is None:
+            raise ConfigError(
+                "this checkpoint holds a prior alone", do="train a decoder: visionsmith train unclip"
+            )
+        return self.base, self.decoder
+
+
+def export(
+    config: UnclipConfig, prior: Mapping[str, Tensor], decoder: Mapping[str, Tensor] | None = None
+) -> Export:
+    """The checkpoint of a prior and a decoder: matrices in float16, vectors in float32."""
+    from visionsmith.train.task import Export
+
+    state = {f"prior.{name}": value for name, value in prior.items()}
+    state |= {f"decoder.{name}": value for name, value in (decoder or {}).items()}
+    # Statistics have one row; their digits count as those of a vector do.
+    tensors = {
+        name: value.detach().half() if value.ndim > 1 and len(value) > 1 else value.detach().float()
+        for name, value in state.items()
+    }
+    return Export(config=encode(config), tensors=tensors, files={})
