@@ -47,6 +47,18 @@ def test_only_inner_matrices_are_muons() -> None:
     assert inner_matrices(model, ("head*",)) == {id(model.inner.weight), id(model.back.weight)}
 
 
+def test_convolutions_are_matrices_of_outputs_by_inputs_and_places() -> None:
+    model = Words()
+    assert id(model.convolution.weight) in inner_matrices(model, ("head*",), convolutions=True)
+    layer = nn.Conv2d(3, 8, 2, bias=False)
+    config = OptimConfig(optimizer="muon", muon_convolutions=True, lr=0.1, momentum=0.0, weight_decay=0.0)
+    before, gradient = layer.weight.detach().clone(), torch.randn_like(layer.weight)
+    layer.weight.grad = gradient.clone()
+    make_optimizer(layer, config).step()
+    update = orthogonal(gradient.flatten(1)[None])[0].reshape(8, 3, 2, 2)
+    assert torch.allclose(layer.weight, before - 0.1 * 0.2 * math.sqrt(12) * update, atol=1e-6)
+
+
 def test_updates_follow_the_equation() -> None:
     torch.manual_seed(0)
     model = nn.Linear(6, 4, bias=False)

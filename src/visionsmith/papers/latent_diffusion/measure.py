@@ -67,20 +67,22 @@ class Judge:
             "top1", "top5": shares of pictures whose true caption is found first, or within five, among all captions.
             "agreement": mean cosine with the true caption.
             "frechet": distance to the records' real pictures in CLIP's space; no FID, which Inception measures. It
-            grows as samples get fewer: compare figures of equally many.
+            grows as samples get fewer: compare figures of equally many. Of a single picture there is none.
             "pixels": mean absolute difference from the real picture, 0 to 255, though others would be right too.
         """
         found = self.embed(pictures)
         real = self.real(records)
         truth = [self.world.truth(index) for index in records]
         ranks = first_true_ranks(found, self.captions, truth)
-        return {
+        figures = {
             "top1": float((ranks <= 1).double().mean()),
             "top5": float((ranks <= 5).double().mean()),
             "agreement": float((found * self.captions[torch.tensor(list(records))]).sum(dim=1).mean()),
-            "frechet": frechet_distance(found.numpy(), self.embed(real).numpy()),
             "pixels": float(np.abs(pictures.astype(np.int16) - real).mean()),
         }
+        if len(found) > 1:
+            figures["frechet"] = frechet_distance(found.numpy(), self.embed(real).numpy())
+        return figures
 
 
 def painted_sheet(painter: Painter, world: World, records: Sequence[int], **settings: float) -> np.ndarray:

@@ -97,13 +97,13 @@ def tiny() -> LatentDiffusionRecipe:
             stages=(
                 StageConfig(
                     name="denoiser",
-                    steps=4000,
+                    steps=3000,
                     trainable=("unet.*",),
                     optim=OptimConfig(
                         optimizer="muon",
                         muon_convolutions=True,
                         adamw_for=("*conv_in*", "*conv_out*"),
-                        lr=3e-3,
+                        lr=2.5e-3,
                         momentum=0.95,
                         warmup_steps=100,
                         weight_decay=0.05,
@@ -112,7 +112,7 @@ def tiny() -> LatentDiffusionRecipe:
             ),
             batch_size=32,
             ema=0.999,
-            threads=1,
+            threads=2,
             save_every=200,
             evaluate_every=500,
         ),
