@@ -13,7 +13,7 @@ ORDER = [
     {"papers"},
     {"train", "evaluate", "report", "memory", "doctor"},
     {"data"},
-    {"nn", "losses", "image"},
+    {"nn", "losses", "image", "diffusion", "single_file"},
     {"vet"},
     {"checkpoint", "keys"},
     {"config", "durable"},

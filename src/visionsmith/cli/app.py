@@ -14,6 +14,7 @@ import visionsmith.cli.demo as demo
 import visionsmith.cli.doctor as doctor
 import visionsmith.cli.image as image
 import visionsmith.cli.listing as listing
+import visionsmith.cli.single_file as single_file
 import visionsmith.cli.verbs as verbs
 
 __all__ = ["app"]
@@ -57,4 +58,7 @@ data.app.command("advise")(advise.advise)
 data.app.command("balance")(balance.balance)
 app.add_typer(data.app, name="data")
 app.add_typer(image.app, name="image")
+checkpoints.app.command("what")(single_file.what)
+checkpoints.app.command("to-folder")(single_file.to_folder)
+checkpoints.app.command("to-file")(single_file.to_file)
 app.add_typer(checkpoints.app, name="convert")

@@ -10,8 +10,8 @@ from visionsmith.single_file.header import Shape
 
 __all__ = ["count_layers", "read_flux", "read_t5", "read_text", "read_vae", "shape_of"]
 
-ROPE = {128: (16, 56, 56), 16: (4, 6, 6)}
-"""Published split of a head's width among the axes (text, row, column) of Flux; 16 is that of tiny test models."""
+ROPE = (16, 56, 56)
+"""Published split of a Flux head's width, 128, among the axes (text, row, column)."""
 
 
 def shape_of(shapes: Mapping[str, Shape], name: str) -> Shape:
@@ -139,8 +139,8 @@ def read_flux(shapes: Mapping[str, Shape], *, rope_axes: tuple[int, ...] | None)
     head = shape_of(shapes, "double_blocks.0.img_attn.norm.key_norm.scale")[0]
     width, inputs = shape_of(shapes, "img_in.weight")
     outputs = shape_of(shapes, "final_layer.linear.weight")[0]
-    axes = rope_axes or ROPE.get(head)
-    if axes is None or sum(axes) != head:
+    axes = rope_axes or ROPE
+    if sum(axes) != head:
         raise ConfigError(
             f"the rotary axes {axes} do not add up to a head's width, {head}",
             do="give --rope-axes, such as 16,56,56",

@@ -61,8 +61,8 @@ def read_unet(shapes: Mapping[str, Shape]) -> dict[str, Any]:
     middle = _depth(shapes, "middle_block.1")
     if not middle or levels[-1].depth not in (0, middle):
         raise CheckpointError(
-            f"the UNet's middle has {middle} transformer blocks and the level before {levels[-1].depth}, which is "
-            "not supported",
+            f"the UNet's middle has {middle} transformer blocks and the level before {levels[-1].depth}, "
+            "which is not supported",
             do="use a model that was not distilled to fewer blocks",
         )
     # A level without attention has no depth; diffusers wants a number all the same.
@@ -128,8 +128,8 @@ def _depth(shapes: Mapping[str, Shape], place: str) -> int:
 def _level(found: list[tuple[int, int]], count: int) -> Level:
     if len(set(found)) != 1:
         raise CheckpointError(
-            f"the resnets before input_blocks.{count} have (channels, transformer blocks) {found}; a level's must be "
-            "equal",
+            f"the resnets before input_blocks.{count} have (channels, transformer blocks) {found}; a level's "
+            "must be equal",
             do="check that the file is complete; distilled models of this kind are not supported",
         )
     return Level(found[0][0], len(found), found[0][1])

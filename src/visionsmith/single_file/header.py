@@ -79,11 +79,15 @@ def read_header(path: Path) -> Header:
     """The head of a safetensors file; no tensor is read.
 
     Raises:
-        CheckpointError: there is no such file, it is a pickle or a folder, is no safetensors file, or is cut short.
+        CheckpointError: there is no such file, it is a pickle, a folder, no safetensors file or cut short.
     """
     path = Path(path)
     if path.is_dir():
-        raise CheckpointError("is a folder, not a file", where=path, do="give one .safetensors file")
+        raise CheckpointError(
+            "is a folder, not a file",
+            where=path,
+            do="give one .safetensors file; `visionsmith convert to-file` makes one of a folder",
+        )
     if not path.is_file():
         raise CheckpointError("no such file", where=path, do="check the path")
     if is_pickle(path):

@@ -38,31 +38,18 @@ class Task(StrEnum):
 
 
 class Kind(Enum):
-    """A part's architecture: the library and class that read it, and the name of its weights without the ending."""
+    """A part's architecture: library, class, its weights without ".safetensors", whose names a file has."""
 
-    UNET = ("diffusers", "UNet2DConditionModel", "diffusion_pytorch_model")
-    VAE = ("diffusers", "AutoencoderKL", "diffusion_pytorch_model")
-    FLUX = ("diffusers", "FluxTransformer2DModel", "diffusion_pytorch_model")
-    CLIP = ("transformers", "CLIPTextModel", "model")
-    # SD 2 and CLIP share the class; the third word tells enum members apart that would else be one.
+    UNET = ("diffusers", "UNet2DConditionModel", "diffusion_pytorch_model", "Latent Diffusion")
+    VAE = ("diffusers", "AutoencoderKL", "diffusion_pytorch_model", "Latent Diffusion")
+    FLUX = ("diffusers", "FluxTransformer2DModel", "diffusion_pytorch_model", "Flux")
+    CLIP = ("transformers", "CLIPTextModel", "model", "transformers")
     OPENCLIP = ("transformers", "CLIPTextModel", "model", "OpenCLIP")
-    OPENCLIP_PROJECTED = ("transformers", "CLIPTextModelWithProjection", "model")
-    T5 = ("transformers", "T5EncoderModel", "model")
+    OPENCLIP_PROJECTED = ("transformers", "CLIPTextModelWithProjection", "model", "OpenCLIP")
+    T5 = ("transformers", "T5EncoderModel", "model", "transformers")
 
-    @property
-    def library(self) -> str:
-        """The library that reads it."""
-        return self.value[0]
-
-    @property
-    def class_name(self) -> str:
-        """The class of that library."""
-        return self.value[1]
-
-    @property
-    def weights(self) -> str:
-        """What the file of weights is called, without ".safetensors"."""
-        return self.value[2]
+    def __init__(self, library: str, class_name: str, weights: str, names: str) -> None:
+        self.library, self.class_name, self.weights, self.names = library, class_name, weights, names
 
 
 @dataclass(frozen=True)
@@ -124,8 +111,8 @@ KNOWN_REST = re.compile(
     | posterior_(variance|log_variance_clipped|mean_coef[12]) | lvlb_weights | logvar | scale_factor
     | denoiser\.(sigmas|log_sigmas) | v_pred | ztsnr | global_step | epoch
     | model_ema\.(decay|num_updates)                                        # counters of the moving average
-    | .*\.logit_scale | .*\.attn_mask                                       # CLIP's temperature, a constant mask
-    | cond_stage_model\.model\.text_projection                              # SD 2 reads states, not the pooled text
+    | .*\.logit_scale | .*\.attn_mask                               # CLIP's temperature, a constant mask
+    | cond_stage_model\.model\.text_projection                      # SD 2 reads states, not the pooled text
     | text_encoders\.clip_l\.transformer\.text_projection\.weight           # Flux pools without it
     """,
     re.VERBOSE,

@@ -1,7 +1,8 @@
 """Names of the Flux transformer: Black Forest Labs' and diffusers'.
 
-Query, key and value are one matrix there; the single-stream blocks have the MLP's first layer in it too. The last
-modulation gives (shift, scale) there and (scale, shift) here. Source: flux/model.py and flux/modules/layers.py.
+Query, key and value are one matrix there; the single-stream blocks have the MLP's first layer in it too.
+The last modulation gives (shift, scale) there and (scale, shift) here.
+Source: flux/model.py and flux/modules/layers.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Names of the text encoders: CLIP and T5 as in transformers, OpenCLIP with its fused attention.
 
-transformers 5 removed the level "text_model." from CLIPTextModel, so that folders exist with and without it. Both
-are read; with it is written, because every release reads that and single files are published so.
+transformers 5 removed the level "text_model." from CLIPTextModel, so that folders exist with and without it.
+Both are read; with it is written, because every release reads that and single files are published so.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def openclip_pairs(config: Mapping[str, Any], *, projection: bool) -> list[Pair]
 
 
 def t5_pairs(config: Mapping[str, Any]) -> list[Pair]:
-    """All names of transformers' T5EncoderModel with gated layers (version 1.1); the single file has the same."""
+    """All names of transformers' T5EncoderModel with gated layers (version 1.1), the same in a file."""
     names = ["shared.weight", "encoder.final_layer_norm.weight"]
     names.append("encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight")
     for index in range(config["num_layers"]):

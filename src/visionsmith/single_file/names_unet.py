@@ -1,8 +1,8 @@
 """Names of the UNet: Latent Diffusion's numbered blocks and diffusers' levels.
 
-Latent Diffusion counts one list of blocks from the image inwards and one outwards; a level is `layers_per_block`
-resnets (one more on the way out) and, unless it is the last, a change of size. Inside a transformer both use the
-same names. Source: ldm/modules/diffusionmodules/openaimodel.py.
+Latent Diffusion counts one list of blocks from the image inwards and one outwards; a level is
+`layers_per_block` resnets (one more on the way out) and, unless it is the last, a change of size. Inside a
+transformer both use the same names. Source: ldm/modules/diffusionmodules/openaimodel.py.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def unet_pairs(config: Mapping[str, Any]) -> list[Pair]:
     """All names of a UNet with these settings.
 
     Args:
-        config: of diffusers' UNet2DConditionModel, with `transformer_layers_per_block` as one number per level.
+        config: of diffusers' UNet2DConditionModel, `transformer_layers_per_block` being one number per level.
     """
     pairs = [pair for single, folder in OUTSIDE.items() for pair in both(single, folder)]
     if config.get("addition_embed_type") == "text_time":
@@ -79,7 +79,7 @@ def _up(config: Mapping[str, Any]) -> list[Pair]:
         attends = kind.startswith("CrossAttn")
         for layer in range(layers):
             single, folder = f"output_blocks.{level * layers + layer}", f"up_blocks.{level}"
-            # What comes over from the way in is joined to the input, so that it is always wider than the output.
+            # What comes from the way in is joined to the input, so that it is wider than the output.
             pairs += _resnet(f"{single}.0", f"{folder}.resnets.{layer}", shortcut=True)
             if attends:
                 depth = config["transformer_layers_per_block"][levels - 1 - level]

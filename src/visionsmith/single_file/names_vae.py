@@ -1,7 +1,7 @@
 """Names of the VAE: Latent Diffusion's AutoencoderKL and diffusers'.
 
-Latent Diffusion counts the decoder's levels from the image, diffusers from the latent; attention is made of 1x1
-convolutions there and of linear layers here. Source: ldm/modules/diffusionmodules/model.py.
+Latent Diffusion counts the decoder's levels from the image, diffusers from the latent; attention is made of
+1x1 convolutions there and of linear layers here. Source: ldm/modules/diffusionmodules/model.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How one tensor of a single file becomes tensors of a diffusers folder, and back.
 
-Every change but one is a choice of byte ranges, so that weights are copied without being understood: bit-identical
-in any dtype. Only a transposition moves elements.
+Every change but one is a choice of byte ranges, so that weights are copied without being understood:
+bit-identical in any dtype. Only a transposition moves elements.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def to_folder(pair: Pair, entry: Entry) -> list[Planned]:
     if pair.how is How.SWAP:
         return [_swapped(names[0], pair.single, entry)]
     if pair.how is How.SQUEEZE:
-        if len(shape) < 2 or any(size != 1 for size in shape[2:]):
+        if len(shape) != 2 and (len(shape) != 4 or shape[2:] != (1, 1)):
             raise _misshapen(pair.single, entry, "(out, in, 1, 1)")
         shape = shape[:2]
     return [Planned(names[0], entry.dtype, shape, (entry,))]

@@ -46,6 +46,8 @@ class Plan:
     """Tensors that no part has a place for, unknown ones among them."""
     ema: bool
     """Whether the UNet is the moving average."""
+    linear: bool
+    """Whether the VAE's attention is made of linear layers already, not of the published 1x1 convolutions."""
     report: Report
 
 
@@ -59,6 +61,8 @@ class _Found:
     spare: set[str]
     """Names that are known and not needed."""
     notes: list[str]
+    linear: bool
+    """Whether it is a VAE whose attention is made of linear layers already."""
 
 
 def plan_folder(header: Header, assumed: Assumed, *, ema: bool = True) -> Plan:
@@ -85,14 +89,16 @@ def plan_folder(header: Header, assumed: Assumed, *, ema: bool = True) -> Plan:
                 raise CheckpointError(
                     f"the {part.folder}: {error.what}", where=header.path, do=error.do
                 ) from error
+    _set_time_width(found)
     used = {name for one in found for name in one.used}
     left = {name: entry for name, entry in entries.items() if name not in used}
     spare = {name for one in found for name in one.spare}
     known = [name for name in left if name in spare or is_known_rest(name)]
     notes = [*seen.notes, *(note for one in found for note in one.notes)]
     if seen.ema:
-        taken, other = ("moving average", "as trained") if average else ("UNet as trained", "moving average")
-        notes.append(f"the {taken} becomes the folder's UNet; the weights {other} are kept in the rest")
+        kinds = ("the moving average", "the weights as trained")
+        taken, kept = kinds if average else kinds[::-1]
+        notes.append(f"the folder's UNet: {taken}; kept in the rest: {kept}")
     report = Report(
         recognised=seen,
         parts={one.plan.part.folder: len(one.used) for one in found},
@@ -102,7 +108,8 @@ def plan_folder(header: Header, assumed: Assumed, *, ema: bool = True) -> Plan:
         assumed=tuple(_assumptions(found)),
         notes=tuple(notes),
     )
-    return Plan([one.plan for one in found], left, average, report)
+    linear = any(one.linear for one in found)
+    return Plan([one.plan for one in found], left, average, linear, report)
 
 
 def _plan_part(
@@ -114,14 +121,16 @@ def _plan_part(
     if part.kind is Kind.CLIP and not any(name.startswith("text_model.") for name in local):
         local = {nested_text_name(name): full for name, full in local.items()}
         notes.append(
-            f"the {part.folder}'s names lack 'text_model.', as a faulty script writes them; the way back has it"
+            f"the {part.folder}'s names lack 'text_model.', as a faulty script writes; the way back has it"
         )
     shapes = {name: entries[full].shape for name, full in local.items()}
     config = _config(part, seen.family, shapes, assumed)
-    spare = _unused_layer(part, shapes, config)
-    pairs = pairs_of(part.kind, config)
-    tensors, used, missing = [], set(), []
-    for pair in pairs:
+    spare = {prefix + name for name in _unused_layer(part, shapes, config)}
+    tensors: list[Planned] = []
+    used: set[str] = set()
+    missing: list[str] = []
+    linear = False
+    for pair in pairs_of(part.kind, config):
         name = local.get(pair.single, prefix + pair.single)
         if part.kind is Kind.UNET and seen.ema:
             other = ema_name(prefix + pair.single)
@@ -130,23 +139,17 @@ def _plan_part(
         if name in entries:
             used.add(name)
             tensors += to_folder(pair, entries[name])
-            if (
-                pair.how is How.SQUEEZE
-                and len(entries[name].shape) == 2
-                and pair.single.startswith("decoder")
-            ):
-                notes.append(f"{name} is a linear layer already; the way back writes a 1x1 convolution")
+            linear |= pair.how is How.SQUEEZE and len(entries[name].shape) == 2
         elif not pair.optional:
             missing.append(name)
-    spare = {prefix + name if prefix + name in entries else name for name in spare}
-    return _Found(PartPlan(part, config, tensors), used, missing, spare, notes)
+    return _Found(PartPlan(part, config, tensors), used, missing, spare, notes, linear)
 
 
 def _unused_layer(part: Part, shapes: Mapping[str, Shape], config: dict[str, Any]) -> set[str]:
     """Take SD 2's last text layer out of the settings; its names.
 
-    The UNet reads the states before it. Files that diffusers' own script wrote come without it, and without the
-    projection that follows it.
+    The UNet reads the states before it. Files that diffusers' own script wrote come without it, and without
+    the projection that follows it.
     """
     layers = config.get("num_hidden_layers", 0)
     if part.kind is not Kind.OPENCLIP or layers < 2 or not ("text_projection" in shapes or layers == 24):
@@ -172,8 +175,21 @@ def _config(part: Part, family: Family, shapes: Mapping[str, Shape], assumed: As
         case Kind.T5:
             return read_t5(shapes)
         case Kind.CLIP | Kind.OPENCLIP | Kind.OPENCLIP_PROJECTED:
-            openclip = part.kind is not Kind.CLIP
+            openclip = part.kind.names == "OpenCLIP"
             return read_text(shapes, openclip=openclip, head_width=assumed.text_head_width)
+
+
+def _set_time_width(found: list[_Found]) -> None:
+    """Find the width of each embedded size in SDXL's vector: what the text leaves for 6 (refiner: 5)."""
+    configs = {one.plan.part.kind: one.plan.config for one in found}
+    unet, text = configs.get(Kind.UNET, {}), configs.get(Kind.OPENCLIP_PROJECTED)
+    if "addition_embed_type" not in unet:
+        return
+    numbers = 6 if Kind.CLIP in configs else 5
+    width = (
+        (unet["projection_class_embeddings_input_dim"] - text["projection_dim"]) / numbers if text else 256
+    )
+    unet["addition_time_embed_dim"] = int(width) if width > 0 and width == int(width) else 256
 
 
 def _assumptions(found: list[_Found]) -> list[str]:

@@ -80,8 +80,8 @@ def prediction_of(family: Family, task: Task, names: Mapping[str, Any], assumed:
         return "v_prediction", "the file is marked with a tensor v_pred"
     if family is Family.SD2 and task is Task.GENERATE:
         raise ConfigError(
-            "SD 2 was published in two kinds whose weights look alike: the base model of 512 px predicts the noise, "
-            "the one of 768 px predicts v",
+            "SD 2 was published in two kinds whose weights look alike: the base model of 512 px predicts the "
+            "noise, the one of 768 px predicts v",
             do="give --prediction epsilon or --prediction v_prediction",
         )
     return "epsilon", "as in the published model; a fine-tuned one may differ"

@@ -60,7 +60,7 @@ class Recognised:
         return PIPELINES[self.family, self.task]
 
     @property
-    def bare_parts(self) -> list[str]:
+    def absent_parts(self) -> list[str]:
         """Folders of the parts that a whole model has and this file has not."""
         return [part.folder for part in PARTS[self.family] if part.folder not in self.parts]
 
@@ -151,7 +151,7 @@ def _unet_task(path: Path, shape: Shape) -> tuple[Task, str]:
     channels = shape[1] if len(shape) == 4 else 0
     if channels not in tasks:
         raise CheckpointError(
-            f"{IN} has {channels} input channels; 4 (text to image), 9 (inpainting) and 8 (editing) are known",
+            f"{IN} has {channels} input channels; 4 (text to image), 9 (inpainting), 8 (editing) are known",
             where=path,
             do="give another checkpoint",
         )
@@ -210,17 +210,17 @@ def _refuse_others(path: Path, shapes: Mapping[str, Shape]) -> None:
 
 
 def _unknown(path: Path, shapes: Mapping[str, Shape]) -> CheckpointError:
-    if (reason := reason_by_names(shapes)) is not None:
-        return CheckpointError(f"is no known single-file checkpoint; {reason}", where=path)
     for mark, model in OTHERS.items():
-        if (
-            first := next((name for name in shapes if name.removeprefix(UNET).startswith(mark)), None)
-        ) is not None:
+        # The name of a LoRA weight begins as the weight that it changes.
+        marked = (name for name in shapes if name.removeprefix(UNET).startswith(mark) and "lora" not in name)
+        if (first := next(marked, None)) is not None:
             return CheckpointError(
                 f"looks like {model} ({first}), which is not supported",
                 where=path,
                 do="give a checkpoint of SD 1, SD 2, SDXL, its refiner or Flux 1",
             )
+    if (reason := reason_by_names(shapes)) is not None:
+        return CheckpointError(f"is no known single-file checkpoint; {reason}", where=path)
     known = tuple(
         prefix for family in PARTS.values() for part in family for prefix in part.prefixes if prefix
     )

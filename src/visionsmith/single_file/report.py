@@ -34,17 +34,16 @@ class Report:
         lines = [f"{seen.family} for {seen.task}, to be run by {seen.pipeline}:"]
         lines += [f"  {reason}" for reason in seen.why]
         lines += [f"{part}: {count:,} tensors{_dtypes(seen, part)}" for part, count in self.parts.items()]
-        lines += [f"no {part} in the file" for part in seen.bare_parts]
-        for title, names in (
-            (
-                "no part of a folder has a place for these; a folder keeps them in a file of their own",
-                self.rest,
-            ),
-            ("unknown", self.unknown),
-            ("missing", self.missing),
+        lines += [f"it has no {part}" for part in seen.absent_parts]
+        rest = "no part of a folder has a place for these; a folder keeps them in a file of their own"
+        # Of what is right the first few do; of what is wrong every name counts.
+        for title, names, most in (
+            (rest, self.rest, 20),
+            ("unknown", self.unknown, len(self.unknown)),
+            ("missing", self.missing, len(self.missing)),
         ):
             if names:
-                lines += [f"{title} ({len(names):,}):", *(f"  {name}" for name in _grouped(names))]
+                lines += [f"{title} ({len(names):,}):", *(f"  {name}" for name in _grouped(names, most))]
         lines += [f"assumed: {text}" for text in self.assumed]
         return lines + [f"note: {text}" for text in self.notes]
 
@@ -71,16 +70,20 @@ def require_complete(
     """
     if missing:
         raise CheckpointError(
-            f"{len(missing):,} tensors are missing, the first is {missing[0]}",
+            f"{_tensors(missing)} missing, the first is {missing[0]}",
             where=str(where),
-            do="use it as it was published; `visionsmith convert what` lists all of a file",
+            do="use it as it was published; `visionsmith convert what` lists all",
         )
     if unknown and not keep:
         raise CheckpointError(
-            f"{len(unknown):,} tensors have no place, the first is {unknown[0]}",
+            f"{_tensors(unknown)} without a place, the first is {unknown[0]}",
             where=str(where),
             do="check that it is what you mean; --keep-unknown puts those of a file into the rest",
         )
+
+
+def _tensors(names: tuple[str, ...]) -> str:
+    return "1 tensor is" if len(names) == 1 else f"{len(names):,} tensors are"
 
 
 def _dtypes(seen: Recognised, part: str) -> str:
@@ -90,5 +93,5 @@ def _dtypes(seen: Recognised, part: str) -> str:
     return "".join(f", {count:,} {dtype}" for dtype, count in sorted(counts.items()))
 
 
-def _grouped(names: tuple[str, ...], most: int = 20) -> list[str]:
+def _grouped(names: tuple[str, ...], most: int) -> list[str]:
     return [*names[:most], f"and {len(names) - most:,} more"] if len(names) > most else list(names)

@@ -1,4 +1,4 @@
-"""Writing a safetensors file piece by piece: memory for one block of bytes, or for one tensor to be transposed."""
+"""Writing a safetensors file piece by piece: memory for one block, or for one tensor to be transposed."""
 
 from __future__ import annotations
 

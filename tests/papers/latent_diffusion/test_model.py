@@ -28,7 +28,12 @@ from visionsmith.papers.latent_diffusion.config import (
 )
 from visionsmith.papers.latent_diffusion.model import LatentDiffusion, make_sampler
 from visionsmith.papers.latent_diffusion.objective import DenoisingObjective
-from visionsmith.papers.latent_diffusion.text import make_text_encoder, make_tokenizer, text_config, text_state
+from visionsmith.papers.latent_diffusion.text import (
+    make_text_encoder,
+    make_tokenizer,
+    text_config,
+    text_state,
+)
 
 
 def test_published_sizes() -> None:
@@ -67,7 +72,9 @@ def test_a_mean_colour_scores_as_its_baseline(small: LatentDiffusion) -> None:
 def test_scaled_latents_are_decoded_as_they_were_encoded() -> None:
     torch.manual_seed(0)
     config = LatentDiffusionConfig(
-        autoencoder=AutoencoderConfig(widths=(8, 8), layers=1, groups=4, attention=False, image_size=16, scale=0.5),
+        autoencoder=AutoencoderConfig(
+            widths=(8, 8), layers=1, groups=4, attention=False, image_size=16, scale=0.5
+        ),
         denoiser=DenoiserConfig(widths=(8, 16), attends=(False, True), layers=1, heads=2, groups=4),
     )
     vae = LatentDiffusion(config).vae.eval()
@@ -88,7 +95,9 @@ def test_the_text_encoder_is_clips_text_tower(clip: Clip) -> None:
 
 
 @pytest.mark.parametrize("cut", [None, 5.0])
-def test_the_loss_is_the_weighed_error_and_reaches_the_denoiser_alone(small: LatentDiffusion, cut: float | None) -> None:
+def test_the_loss_is_the_weighed_error_and_reaches_the_denoiser_alone(
+    small: LatentDiffusion, cut: float | None
+) -> None:
     model = copy.deepcopy(small)
     objective = DenoisingObjective(model, min_snr=cut)
     tokens = torch.full((4, model.config.text.context_length), model.config.text.end_token)

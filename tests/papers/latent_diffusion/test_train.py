@@ -44,7 +44,9 @@ def test_both_runs_are_whole(trained: Path) -> None:
     assert read_image(trained / "samples.png").ndim == 3
     model, _ = load_checkpoint(trained / "model")
     alone = load_autoencoder(trained / "autoencoder" / "model")
-    stored = {name: value.half().float() if value.ndim > 1 else value for name, value in alone.state_dict().items()}
+    stored = {
+        name: value.half().float() if value.ndim > 1 else value for name, value in alone.state_dict().items()
+    }
     assert all(torch.equal(value, stored[name]) for name, value in model.vae.state_dict().items())
 
 
@@ -60,11 +62,28 @@ def test_it_paints_and_a_seed_says_which_picture(trained: Path, tmp_path: Path) 
     told = invoke("run", "latent_diffusion", "a cat", "a dog", "--count", "2", "--steps", "2", "--checkpoint", model,
                   "--output", str(out), "--json")  # fmt: skip
     rows = json.loads(told)["pictures"]
-    assert [(row["text"], row["seed"]) for row in rows] == [("a cat", 0), ("a cat", 1), ("a dog", 0), ("a dog", 1)]
+    assert [(row["text"], row["seed"]) for row in rows] == [
+        ("a cat", 0),
+        ("a cat", 1),
+        ("a dog", 0),
+        ("a dog", 1),
+    ]
     pictures = [read_image(Path(row["file"])) for row in rows]
     assert {picture.shape for picture in pictures} == {(16, 16, 3)}
     again = tmp_path / "again.png"
-    invoke("run", "latent_diffusion", "a cat", "--seed", "1", "--steps", "2", "--checkpoint", model, "--output", str(again))
+    invoke(
+        "run",
+        "latent_diffusion",
+        "a cat",
+        "--seed",
+        "1",
+        "--steps",
+        "2",
+        "--checkpoint",
+        model,
+        "--output",
+        str(again),
+    )
     # Batches of other sizes round differently.
     assert np.abs(read_image(again).astype(int) - pictures[1]).max() <= 2
     assert not np.array_equal(pictures[0], pictures[1])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from visionsmith.papers.clip.captions import reword
+    from visionsmith.papers.clip.clip import Clip
     from visionsmith.papers.clip.config import (
         CLIPConfig,
         ModifiedResNetConfig,
@@ -18,32 +19,38 @@ if TYPE_CHECKING:
     )
     from visionsmith.papers.clip.config import published as published
     from visionsmith.papers.clip.model import CLIP
-    from visionsmith.papers.clip.official import from_official, from_transformers, load_any
+    from visionsmith.papers.clip.official import from_official, from_transformers, load_any, tokenizer_for
     from visionsmith.papers.clip.preprocess import normalise, resize_and_crop
+    from visionsmith.papers.clip.run import load
     from visionsmith.papers.clip.tokenizer import ClipTokenizer
 
 __all__ = [
     "CLIP",
     "CLIPConfig",
+    "Clip",
     "ClipTokenizer",
     "ModifiedResNetConfig",
     "TextConfig",
     "VisionTransformerConfig",
     "from_official",
     "from_transformers",
+    "load",
     "load_any",
     "normalise",
     "published",
     "resize_and_crop",
     "reword",
+    "tokenizer_for",
 ]
 
 _HOME = {
     "captions": ("reword",),
+    "clip": ("Clip",),
     "config": ("CLIPConfig", "ModifiedResNetConfig", "TextConfig", "VisionTransformerConfig", "published"),
     "model": ("CLIP",),
-    "official": ("from_official", "from_transformers", "load_any"),
+    "official": ("from_official", "from_transformers", "load_any", "tokenizer_for"),
     "preprocess": ("normalise", "resize_and_crop"),
+    "run": ("load",),
     "tokenizer": ("ClipTokenizer",),
 }
 

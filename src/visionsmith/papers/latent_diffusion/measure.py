@@ -14,7 +14,7 @@ from torch import Tensor
 
 from visionsmith.evaluate.frechet import frechet_distance
 from visionsmith.evaluate.zero_shot import first_true_ranks
-from visionsmith.papers.clip.run import load as load_clip
+from visionsmith.papers.clip import load as load_clip
 from visionsmith.papers.latent_diffusion.painter import Painter
 from visionsmith.papers.latent_diffusion.pictures import Pictures, some_pictures
 from visionsmith.papers.latent_diffusion.world import World

@@ -96,7 +96,7 @@ def starting_model(recipe: LatentDiffusionRecipe, trained: Path | None) -> tuple
     import torch
     from accelerate.utils import set_seed
 
-    from visionsmith.papers.clip.official import load_any, tokenizer_for
+    from visionsmith.papers.clip import load_any, tokenizer_for
     from visionsmith.papers.latent_diffusion.model import LatentDiffusion
     from visionsmith.papers.latent_diffusion.official import load_autoencoder, load_checkpoint
     from visionsmith.papers.latent_diffusion.text import text_config, text_state

@@ -13,8 +13,7 @@ from visionsmith.data.progress import DelayedBar
 from visionsmith.data.records import RecordStore
 from visionsmith.data.sampler import Key, generator
 from visionsmith.image.io import decode
-from visionsmith.papers.clip import reword
-from visionsmith.papers.clip.clip import Clip
+from visionsmith.papers.clip import Clip, reword
 
 __all__ = ["EmbeddingPairs", "PairCollate", "embeddings_of"]
 

@@ -27,7 +27,7 @@ from visionsmith.papers.unclip.config import PriorConfig, UnclipConfig
 from visionsmith.papers.unclip.prior import make_prior
 
 if TYPE_CHECKING:
-    from visionsmith.papers.clip.clip import Clip
+    from visionsmith.papers.clip import Clip
     from visionsmith.papers.unclip.unclip import Unclip
 
 __all__ = ["digest", "from_official", "load_base", "load_clip", "load_prior", "load_unclip"]
@@ -91,7 +91,7 @@ def _prior_config(values: Mapping[str, Any], folder: Path) -> PriorConfig:
 
 def load_clip(source: str | Path | None) -> Clip:
     """The CLIP whose embeddings are meant; None: the one that ships."""
-    from visionsmith.papers.clip.run import load
+    from visionsmith.papers.clip import load
 
     return load(source)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from visionsmith.papers.clip.clip import Clip
+from visionsmith.papers.clip import Clip
 from visionsmith.papers.latent_diffusion import (
     make_text_encoder,
     make_tokenizer,

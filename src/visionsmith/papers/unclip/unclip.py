@@ -16,7 +16,7 @@ from torch import Tensor
 
 from visionsmith.config import encode
 from visionsmith.errors import ConfigError
-from visionsmith.papers.clip.clip import Clip
+from visionsmith.papers.clip import Clip
 from visionsmith.papers.latent_diffusion import LatentDiffusion, decode
 from visionsmith.papers.unclip.config import UnclipConfig
 from visionsmith.papers.unclip.decoder import Decoder, paint
