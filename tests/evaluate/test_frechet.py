@@ -12,7 +12,8 @@ from visionsmith.evaluate.frechet import frechet_distance
 def test_the_same_is_at_no_distance_and_a_shift_at_its_square() -> None:
     features = np.random.default_rng(0).normal(size=(200, 6))
     assert frechet_distance(features, features) == pytest.approx(0, abs=1e-9)
-    assert frechet_distance(features + [3, 0, 0, 0, 0, 0], features) == pytest.approx(9, rel=1e-9)
+    shift = np.array([3, 0, 0, 0, 0, 0])
+    assert frechet_distance(features + shift, features) == pytest.approx(9, rel=1e-9)
 
 
 def test_of_diagonal_covariances_it_is_the_difference_of_deviations() -> None:
