@@ -97,7 +97,7 @@ def tiny() -> LatentDiffusionRecipe:
             stages=(
                 StageConfig(
                     name="denoiser",
-                    steps=3000,
+                    steps=2800,
                     trainable=("unet.*",),
                     optim=OptimConfig(
                         optimizer="muon",
@@ -112,9 +112,11 @@ def tiny() -> LatentDiffusionRecipe:
             ),
             batch_size=32,
             ema=0.999,
-            threads=2,
+            # A quarter faster where the processor has it.
+            precision="auto",
+            threads=1,
             save_every=200,
-            evaluate_every=500,
+            evaluate_every=700,
         ),
         train_autoencoder=_train_autoencoder(2500),
     )

@@ -24,6 +24,8 @@ class PriorConfig:
     """Of the forward process, whose schedule is the squared cosine."""
     most: float = 5.0
     """Standardised predictions are cut at this size when sampling."""
+    diffusion: bool = True
+    """Whether embeddings are drawn from noise; else their mean is predicted at once, an ablation."""
     causal: bool = True
     """Whether a token sees only those before it, and no padding; in training and in sampling alike."""
 

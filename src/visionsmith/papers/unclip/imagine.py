@@ -17,7 +17,7 @@ from visionsmith.data.progress import DelayedBar
 from visionsmith.errors import ConfigError
 from visionsmith.papers.unclip.config import PriorConfig
 from visionsmith.papers.unclip.prefix import Prefix
-from visionsmith.papers.unclip.prior import Read, make_sampler
+from visionsmith.papers.unclip.prior import Read, make_sampler, predict_at_once
 
 __all__ = ["imagine"]
 
@@ -37,6 +37,8 @@ def imagine(
     progress: bool = False,
 ) -> Tensor:
     """Unit-norm image embeddings `b e` that fit the texts.
+
+    A prior without diffusion has one answer a text, whatever the settings.
 
     Args:
         prior: in evaluation mode, its statistics set.
@@ -63,6 +65,9 @@ def imagine(
                 f"{name} = {value} is out of range",
                 do=f"choose 2 to {config.steps} steps, guidance from 0, samples from 1",
             )
+    if not config.diffusion:
+        mean: Tensor = prior.post_process_latents(predict_at_once(prior, config, texts)).float()
+        return F.normalize(mean, dim=1)
     seeds = range(len(texts)) if seeds is None else seeds
     asked = texts.repeated(samples)
     drawn = [torch.Generator().manual_seed(seed) for seed in seeds]

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from visionsmith.diffusion.noise import noised
 from visionsmith.papers.unclip.config import PriorConfig
-from visionsmith.papers.unclip.prior import Read, make_noise, make_prior
+from visionsmith.papers.unclip.prior import Read, make_noise, make_prior, predict_at_once
 from visionsmith.papers.unclip.reader import TextReader
 
 __all__ = ["PriorObjective", "RegressionObjective"]
@@ -54,18 +54,8 @@ class RegressionObjective(nn.Module):
         self.reader: TextReader
         self.__dict__["reader"] = reader
 
-    def predict(self, read: Read) -> Tensor:
-        """Standardised embeddings `b e`. The place of the noised embedding stays empty, the time is the noisiest."""
-        found: Tensor = self.prior(
-            torch.zeros_like(read.embedding),
-            self.config.steps - 1,
-            proj_embedding=read.embedding,
-            encoder_hidden_states=read.states,
-            attention_mask=read.mask if self.config.causal else None,
-        ).predicted_image_embedding
-        return found
-
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Losses of a batch, as `PriorObjective` takes it."""
         clean = (batch["images"] - self.prior.clip_mean) / self.prior.clip_std
-        return {"loss": F.mse_loss(self.predict(self.reader(batch["tokens"])).float(), clean)}
+        found = predict_at_once(self.prior, self.config, self.reader(batch["tokens"]))
+        return {"loss": F.mse_loss(found.float(), clean)}

@@ -16,7 +16,7 @@ from visionsmith.errors import DataError
 from visionsmith.memory.locks import library_load
 from visionsmith.papers.unclip.config import PriorConfig
 
-__all__ = ["Read", "make_noise", "make_prior", "make_sampler", "set_statistics"]
+__all__ = ["Read", "make_noise", "make_prior", "make_sampler", "predict_at_once", "set_statistics"]
 
 
 class Read:
@@ -110,3 +110,15 @@ def make_sampler(config: PriorConfig) -> UnCLIPScheduler:
         clip_sample=True,
         clip_sample_range=config.most,
     )
+
+
+def predict_at_once(prior: PriorTransformer, config: PriorConfig, read: Read) -> Tensor:
+    """Standardised embeddings `b e` without diffusion: zeros for the noised embedding, and the last time."""
+    found: Tensor = prior(
+        torch.zeros_like(read.embedding),
+        config.steps - 1,
+        proj_embedding=read.embedding,
+        encoder_hidden_states=read.states,
+        attention_mask=read.mask if config.causal else None,
+    ).predicted_image_embedding
+    return found

@@ -99,7 +99,7 @@ def prior_task(
     from visionsmith.papers.unclip.card import metric_card
     from visionsmith.papers.unclip.config import UnclipConfig
     from visionsmith.papers.unclip.features import EmbeddingPairs, PairCollate, embeddings_of
-    from visionsmith.papers.unclip.objective import PriorObjective
+    from visionsmith.papers.unclip.objective import PriorObjective, RegressionObjective
     from visionsmith.papers.unclip.official import digest, load_clip
     from visionsmith.papers.unclip.prior import set_statistics
     from visionsmith.papers.unclip.reader import TextReader
@@ -121,7 +121,7 @@ def prior_task(
         ),
         clip=digest(source) if (source / "manifest.json").is_file() else "",
     )
-    objective = PriorObjective(config.prior, reader)
+    objective = (PriorObjective if config.prior.diffusion else RegressionObjective)(config.prior, reader)
     set_statistics(objective.prior, embeddings[list(world.train)])
     asked = evenly(world.held_out, CARD)
     captions = [world.store[index].caption for index in asked]
