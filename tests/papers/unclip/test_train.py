@@ -15,6 +15,7 @@ from visionsmith import checkpoint
 from visionsmith.cli.app import app
 from visionsmith.errors import CheckpointError, ConfigError
 from visionsmith.image.io import read_image, write_image
+from visionsmith.papers.latent_diffusion import open_world
 from visionsmith.papers.unclip import evaluate
 from visionsmith.papers.unclip.config import PriorConfig
 from visionsmith.papers.unclip.decoder import Decoder
@@ -24,7 +25,7 @@ from visionsmith.papers.unclip.prior import make_prior, set_statistics
 from visionsmith.papers.unclip.reader import TextReader
 
 SMALL = [
-    "prior.model.heads=2", "prior.model.head_width=8", "prior.model.layers=1", "prior.train.steps=2",
+    "prior.model.heads=2", "prior.model.head_width=8", "prior.model.layers=1", "prior.train.stages.0.steps=2",
     "prior.train.batch_size=4", "prior.train.evaluate_every=0", "prior.train.log_every=1", "train.steps=2",
     "train.batch_size=4", "train.log_every=1", "train.evaluate_every=0", "train.save_every=10",
 ]  # fmt: skip
@@ -66,6 +67,18 @@ def test_the_checkpoint_holds_both_and_knows_what_it_stands_on(trained: Path, ba
         alone.paint(torch.ones(1, 256))
     first = {name: value.float() for name, value in alone.prior.state_dict().items()}
     assert all(torch.equal(value, unclip.prior.state_dict()[name].float()) for name, value in first.items())
+
+
+def test_statistics_are_measured_and_do_not_learn(trained: Path) -> None:
+    """A loss in units of a deviation that learns falls by raising it, and the prior draws nonsense."""
+    from safetensors.torch import load_file
+
+    kept = load_file(trained / "prior" / "embeddings.safetensors")["images"]
+    world = open_world(None, size=64)
+    std, mean = torch.std_mean(kept[list(world.train)], dim=0)
+    prior, _ = load_prior(trained / "model")
+    assert torch.equal(prior.clip_std[0], std)
+    assert torch.equal(prior.clip_mean[0], mean)
 
 
 def test_another_base_is_refused(trained: Path, tmp_path: Path, base: Path) -> None:

@@ -53,7 +53,8 @@ def _recipe(arm: str, seed: int) -> PriorRecipe:
     from visionsmith.papers.unclip.recipes import prior
 
     recipe = prior()
-    train = dataclasses.replace(recipe.train, steps=STEPS, seed=seed, evaluate_every=0, ema=0.99)
+    stage = dataclasses.replace(recipe.train.stages[0], steps=STEPS)
+    train = dataclasses.replace(recipe.train, stages=(stage,), seed=seed, evaluate_every=0, ema=0.99)
     model = dataclasses.replace(recipe.model, diffusion=arm == "diffusion")
     return dataclasses.replace(recipe, model=model, train=train)
 
@@ -103,7 +104,7 @@ def _pictures(painted: Sequence[Mapping[str, Mapping[str, float]]]) -> Claim:
     frechet = {arm: [each[arm]["frechet"] for each in painted] for arm in ("prior", "text")}
     top1 = {arm: [each[arm]["top1"] for each in painted] for arm in ("prior", "text")}
     return Claim(
-        statement="A decoder of image embeddings paints better from a prior's than from the text's embedding in their place.",
+        statement="A decoder of image embeddings paints better from a prior's than from the text's in their place.",
         source="section 5.1, table 1 (ablation)",
         paper="FID 7.99 with the prior, 16.55 with the text embedding, 9.16 with a decoder trained on text embeddings",
         measured="; ".join(
@@ -112,8 +113,8 @@ def _pictures(painted: Sequence[Mapping[str, Mapping[str, float]]]) -> Claim:
         ),
         holds=apart(frechet["text"], frechet["prior"]),
         command=COMMAND,
-        note=f"{PAINTED} held-out captions, shipped decoder without text, {len(SEEDS)} priors of {STEPS} steps; Frechet "
-        "distance in the space of the project's CLIP",
+        note=f"{PAINTED} held-out captions, shipped decoder without text, {len(SEEDS)} priors of {STEPS} steps; "
+        "Frechet distance in the space of the project's CLIP",
         values=tuple((f"{arm}_frechet", mean(values)) for arm, values in frechet.items()),
     )
 
@@ -134,8 +135,8 @@ def _embeddings(cards: Mapping[str, Sequence[Mapping[str, float]]], text: Mappin
         holds=apart(frechet["regression"], frechet["diffusion"])
         and max(frechet["diffusion"]) < text["frechet"],
         command=COMMAND,
-        note=f"300 held-out captions, {STEPS} steps of 64, {len(SEEDS)} seeds; regression: the same network predicts the "
-        "mean at once; holds if its distance is less than the regression's and the text's",
+        note=f"300 held-out captions, {STEPS} steps of 64, {len(SEEDS)} seeds; regression: the same network predicts "
+        "the mean at once; holds if its distance is less than the regression's and the text's",
         values=tuple((f"{arm}_frechet", mean(values)) for arm, values in frechet.items()),
     )
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from visionsmith.config import config
 from visionsmith.errors import ConfigError
 from visionsmith.papers.unclip.config import PriorConfig
-from visionsmith.train.recipe import OptimConfig, TrainConfig
+from visionsmith.train.recipe import OptimConfig, StageConfig, TrainConfig
 
-__all__ = ["PriorRecipe", "UnclipRecipe", "paper", "prior", "tiny"]
+__all__ = ["PriorRecipe", "UnclipRecipe", "paper", "prior", "prior_stage", "tiny"]
+
+LEARNED = ("prior.[!c]*",)
+"""All of a prior but `clip_mean` and `clip_std`: a loss in units of a deviation that learns falls by raising it."""
 
 
 @config
@@ -66,13 +69,17 @@ def _muon(lr: float, warmup: int) -> OptimConfig:
     )
 
 
+def prior_stage(steps: int, optim: OptimConfig) -> StageConfig:
+    """A prior's training: everything learns but its statistics, which are measured."""
+    return StageConfig(name="prior", steps=steps, trainable=LEARNED, optim=optim)
+
+
 def prior() -> PriorRecipe:
     """A prior of the shipped CLIP's embeddings, in minutes on a laptop CPU."""
     return PriorRecipe(
         model=PriorConfig(heads=6, head_width=32, layers=4),
         train=TrainConfig(
-            steps=1500,
-            optim=_muon(3e-3, 50),
+            stages=(prior_stage(1000, _muon(3e-3, 50)),),
             batch_size=64,
             ema=0.998,
             threads=1,
@@ -103,8 +110,12 @@ def paper() -> PriorRecipe:
     return PriorRecipe(
         model=PriorConfig(layers=24),
         train=TrainConfig(
-            steps=600_000,
-            optim=OptimConfig(lr=1.1e-4, schedule="constant", beta2=0.96, weight_decay=0.06, eps=1e-6),
+            stages=(
+                prior_stage(
+                    600_000,
+                    OptimConfig(lr=1.1e-4, schedule="constant", beta2=0.96, weight_decay=0.06, eps=1e-6),
+                ),
+            ),
             batch_size=4096,
             accumulate=4,
             precision="bf16",
