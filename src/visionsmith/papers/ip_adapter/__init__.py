@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from visionsmith.papers.ip_adapter.adapter import IPAdapter, config_for
     from visionsmith.papers.ip_adapter.attachment import Attachment, ImagePrompt
     from visionsmith.papers.ip_adapter.config import IPAdapterConfig, ResamplerConfig
+    from visionsmith.papers.ip_adapter.header import Recognised, recognise
     from visionsmith.papers.ip_adapter.official import export, from_official, load_adapter
     from visionsmith.papers.ip_adapter.projector import Resampler
     from visionsmith.papers.ip_adapter.prompter import ImagePrompter
-    from visionsmith.papers.ip_adapter.recognise import Recognised, recognise
 
 __all__ = [
     "Attachment",
@@ -40,7 +40,7 @@ _HOME = {
     "official": ("export", "from_official", "load_adapter"),
     "projector": ("Resampler",),
     "prompter": ("ImagePrompter",),
-    "recognise": ("Recognised", "recognise"),
+    "header": ("Recognised", "recognise"),
 }
 
 

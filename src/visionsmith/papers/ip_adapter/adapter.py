@@ -16,8 +16,8 @@ from visionsmith.errors import CheckpointError, ConfigError
 from visionsmith.papers.ip_adapter.attachment import Attachment
 from visionsmith.papers.ip_adapter.attention import CrossLayer, cross_layers
 from visionsmith.papers.ip_adapter.config import IPAdapterConfig
+from visionsmith.papers.ip_adapter.header import base_by_width
 from visionsmith.papers.ip_adapter.projector import make_projector
-from visionsmith.papers.ip_adapter.recognise import base_by_width
 
 __all__ = ["IPAdapter", "config_for"]
 
@@ -81,7 +81,7 @@ class IPAdapter(nn.Module):
             features: of "base" `b i`, of the others `b s i`.
 
         Raises:
-            ConfigError: they have another shape, or are not finite.
+            ConfigError: they have another shape, or (where gradients are off) are not finite.
         """
         self._require_features(features)
         dtype = next(self.image_proj.parameters()).dtype
@@ -98,7 +98,8 @@ class IPAdapter(nn.Module):
         weights = [
             self._linear(position, kind).weight for position in self.config.positions for kind in kinds
         ]
-        parts = iter(F.linear(tokens, torch.cat(weights)).split([len(weight) for weight in weights], dim=-1))
+        sizes = [len(weight) for weight in weights]
+        parts = iter(torch.split(F.linear(tokens, torch.cat(weights)), sizes, dim=-1))
         return {position: (next(parts), next(parts)) for position in self.config.positions}
 
     def require_fits(self, layers: Sequence[CrossLayer]) -> None:
@@ -142,7 +143,8 @@ class IPAdapter(nn.Module):
                 f"takes {shape}",
                 do="use the image encoder that the adapter was trained with",
             )
-        if not bool(torch.isfinite(features).all()):
+        # Reading a value waits for the accelerator, so that a training does not do it at every step.
+        if not torch.is_grad_enabled() and not bool(torch.isfinite(features).all()):
             raise ConfigError("image features are not finite", do="check the picture and the image encoder")
 
 

@@ -66,8 +66,8 @@ class Attachment:
     def show(self, prompts: Sequence[ImagePrompt]) -> None:
         """Compute keys and values of picture prompts, in place of any shown before.
 
-        Gradients reach the adapters where they are on. A prompt whose scale is 0 at a layer is not computed there, so
-        that with scale 0 everywhere the denoiser answers as without prompts, bit for bit.
+        Gradients reach the adapters where they are on. A layer where a prompt's scale is 0 skips that prompt, so that
+        with scale 0 everywhere the denoiser answers as without prompts, bit for bit.
 
         Raises:
             ConfigError: a scale, a mask or tokens are not as they should be.
@@ -87,9 +87,12 @@ class Attachment:
                 continue
             if not any(scales.values()):
                 continue
-            for position, (keys, values) in prompt.adapter.keys_values(prompt.tokens).items():
-                if scales[position]:
-                    branches[position].append(Branch(keys, values, scales[position], region))
+            computed = prompt.adapter.keys_values(prompt.tokens)
+            for layer in self.layers:
+                if scale := scales[layer.position]:
+                    keys, values = computed[layer.position]
+                    branch = Branch.of(keys, values, layer.module.heads, scale, region)
+                    branches[layer.position].append(branch)
         for position, processor in self.processors.items():
             processor.branches = tuple(branches[position])
             processor.appended = tuple(appended[position])
@@ -142,7 +145,8 @@ def _require_tokens(prompt: ImagePrompt) -> None:
             f"image tokens have the shape {tuple(tokens.shape)}",
             do=f"give what `project` returns: samples x tokens x {width}",
         )
-    if not bool(torch.isfinite(tokens).all()):
+    # Reading a value waits for the accelerator, so that a training does not do it at every step.
+    if not torch.is_grad_enabled() and not bool(torch.isfinite(tokens).all()):
         raise ConfigError(
             "image tokens are not finite", do="check the image features and the adapter's weights"
         )

@@ -11,7 +11,7 @@ Axes: b samples, p pixels, n text tokens, t image tokens, w width of the layer.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -71,10 +71,15 @@ class Branch:
     """What one picture prompt says at one layer."""
 
     keys: Tensor
-    """`b t w`; b may be 1, for all samples."""
+    """By head, `b heads t (w / heads)`; b may be 1, for all samples."""
     values: Tensor
     scale: float
     region: Region | None = None
+
+    @classmethod
+    def of(cls, keys: Tensor, values: Tensor, heads: int, scale: float, region: Region | None) -> Branch:
+        """Lay keys and values `b t w` out as attention reads them, once for all steps."""
+        return cls(_heads(keys, heads).contiguous(), _heads(values, heads).contiguous(), scale, region)
 
 
 @dataclass
@@ -87,7 +92,7 @@ class ImageAttention:
     original: Any
     """The processor that the layer had."""
     branches: tuple[Branch, ...] = ()
-    appended: tuple[Tensor, ...] = field(default=())
+    appended: tuple[Tensor, ...] = ()
     """Image tokens `b t d` of the concatenated form, that follow the text tokens."""
 
     def __call__(
@@ -139,23 +144,22 @@ class ImageAttention:
             query = attn.norm_q(query)
         if attn.norm_k is not None:
             key = attn.norm_k(key)
-        found = _merged(F.scaled_dot_product_attention(query, key, value, attn_mask=mask))
+        found = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         for branch in self.branches:
-            found = found + _said(branch, query, attn.heads)
-        found = attn.to_out[1](attn.to_out[0](found))
+            found = torch.add(found, _said(branch, query), alpha=branch.scale)
+        found = attn.to_out[1](attn.to_out[0](found.transpose(1, 2).flatten(2)))
         if len(shape) == 4:
             found = found.transpose(-1, -2).reshape(shape)
         if attn.residual_connection:
             found = found + residual
-        return found / attn.rescale_output_factor
+        # Nearly always 1, and a division by it would read and write all states once more.
+        rescaled: Tensor = found if attn.rescale_output_factor == 1 else found / attn.rescale_output_factor
+        return rescaled
 
 
 def _heads(states: Tensor, heads: int) -> Tensor:
-    return states.unflatten(-1, (heads, -1)).transpose(1, 2)
-
-
-def _merged(states: Tensor) -> Tensor:
-    return states.transpose(1, 2).flatten(2)
+    rows, count, _ = states.shape
+    return states.view(rows, count, heads, -1).transpose(1, 2)
 
 
 def _for_batch(states: Tensor, count: int) -> Tensor:
@@ -172,15 +176,13 @@ def _for_batch(states: Tensor, count: int) -> Tensor:
     return states.expand(count, *states.shape[1:])
 
 
-def _said(branch: Branch, query: Tensor, heads: int) -> Tensor:
-    """What a branch adds, `b p w`."""
-    keys, values = (
-        _heads(_for_batch(part, len(query)).to(query.dtype), heads) for part in (branch.keys, branch.values)
-    )
-    found = _merged(F.scaled_dot_product_attention(query, keys, values))
+def _said(branch: Branch, query: Tensor) -> Tensor:
+    """What a branch says, `b heads p (w / heads)`, before its scale."""
+    keys, values = (_for_batch(part, len(query)).to(query.dtype) for part in (branch.keys, branch.values))
+    found = F.scaled_dot_product_attention(query, keys, values)
     if branch.region is not None:
-        found = found * branch.region.at(found.shape[1]).to(found)
-    return branch.scale * found
+        found = found * branch.region.at(found.shape[2]).to(found)
+    return found
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,5 @@ def cross_layers(unet: Any) -> tuple[CrossLayer, ...]:
         if name.endswith("attn2")
     )
     if not found:
-        raise ConfigError(
-            "the denoiser has no cross-attention layer", do="choose a denoiser that reads text"
-        )
+        raise ConfigError("the denoiser has no cross-attention layer", do="choose a denoiser that reads text")
     return found

@@ -7,7 +7,16 @@ from typing import Literal
 from visionsmith.config import config
 from visionsmith.errors import ConfigError
 
-__all__ = ["SD15_WIDTHS", "SDXL_WIDTHS", "Form", "IPAdapterConfig", "ResamplerConfig", "Variant", "odd"]
+__all__ = [
+    "SD15_WIDTHS",
+    "SDXL_WIDTHS",
+    "DropConfig",
+    "Form",
+    "IPAdapterConfig",
+    "ResamplerConfig",
+    "Variant",
+    "odd",
+]
 
 Variant = Literal["base", "plus", "full"]
 Form = Literal["decoupled", "concatenated"]
@@ -47,7 +56,7 @@ class IPAdapterConfig:
     """"concatenated": the paper's ablation (sec. 4.4.1). The image tokens follow the text tokens into the layers' own
     keys and values, and only the projector learns."""
     tokens: int = 4
-    """Image tokens of a picture. Of "full": as many as the encoder has states."""
+    """Image tokens of a picture. Of "full" there are as many as the encoder has states, whatever is said here."""
     image_width: int = 1024
     """Of the encoder's features."""
     text_width: int = 768
@@ -80,4 +89,22 @@ class IPAdapterConfig:
         """Shape of a picture's features; None: any number of states."""
         if self.variant == "base":
             return (self.image_width,)
-        return (self.tokens if self.variant == "full" else None, self.image_width)
+        return (None, self.image_width)
+
+
+@config
+class DropConfig:
+    """Chances that a sample is trained without a condition, for guidance; at most one case a sample (sec. 4.1.2)."""
+
+    image: float = 0.05
+    """Without its picture alone."""
+    text: float = 0.05
+    """Without its text alone."""
+    both: float = 0.05
+
+    def __post_init__(self) -> None:
+        rates = (self.image, self.text, self.both)
+        if min(rates) < 0 or not sum(rates) <= 1:
+            raise ConfigError(
+                f"drop rates {rates} are out of range", do="choose three of 0 or more, 1 at most in all"
+            )
