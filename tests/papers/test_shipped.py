@@ -14,6 +14,7 @@ from visionsmith.data.scenes import SUBJECTS
 from visionsmith.papers.paper import all_papers, shipped_checkpoint
 
 CLASSIFIERS = ("crossvit", "mobilevit", "supcon")
+PAINTERS = ("latent_diffusion", "unclip")
 DEMONSTRATED = [paper.name for paper in all_papers() if paper.has("demo")]
 
 
@@ -21,7 +22,8 @@ DEMONSTRATED = [paper.name for paper in all_papers() if paper.has("demo")]
 def test_checkpoint_is_whole_small_and_has_its_card(name: str) -> None:
     folder = shipped_checkpoint(name)
     assert checkpoint.verify(folder) is None
-    assert sum(file.stat().st_size for file in folder.iterdir()) < 6_000_000
+    most = 12_000_000 if name in PAINTERS else 6_000_000
+    assert sum(file.stat().st_size for file in folder.iterdir()) < most
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     for entry in ("command", "recipe", "minutes", "machine", "commit", "versions", "measured", "data"):
         assert card[entry], entry

@@ -42,6 +42,7 @@ def tiny() -> IPAdapterRecipe:
             steps=1500,
             optim=OptimConfig(lr=1e-3, warmup_steps=50, beta2=0.99, weight_decay=0.01),
             batch_size=32,
+            precision="auto",
             threads=1,
             save_every=250,
             evaluate_every=500,

@@ -98,6 +98,7 @@ def tiny() -> UnclipRecipe:
             optim=_muon(1e-3, 50),
             batch_size=32,
             ema=0.998,
+            precision="auto",
             threads=1,
             save_every=200,
             evaluate_every=400,

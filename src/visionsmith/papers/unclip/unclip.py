@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Unclip", "export"]
 
 BATCH = 16
+Picture = np.ndarray | Path | str
 
 
 class Unclip:
@@ -82,7 +83,7 @@ class Unclip:
             progress=progress,
         )
 
-    def see(self, pictures: Iterable[np.ndarray | Path | str]) -> Tensor:
+    def see(self, pictures: Iterable[Picture]) -> Tensor:
         """Embeddings, unit norm `b e`, of pictures: files or RGB arrays uint8 `h w 3`."""
         return self.clip.encode_images(pictures)
 
@@ -145,46 +146,57 @@ class Unclip:
         texts: Sequence[str],
         *,
         seeds: Sequence[int] | None = None,
-        steps: int = 25,
-        guidance: float = 2.0,
         progress: bool = False,
+        **settings: Any,
     ) -> np.ndarray:
-        """Text to picture: the prior's embedding and the text go to the decoder. uint8 `b h w 3`."""
-        embeddings = self.imagine(texts, seeds=seeds, progress=progress)
-        return self.paint(
-            embeddings, texts=texts, seeds=seeds, steps=steps, guidance=guidance, progress=progress
-        )
+        """Text to picture: the prior's embedding and the text go to the decoder. uint8 `b h w 3`.
 
-    def vary(
-        self, picture: np.ndarray | Path | str, *, count: int = 4, seed: int = 0, guidance: float = 2.0
-    ) -> np.ndarray:
-        """Pictures with the same embedding and other noise (section 3.1): uint8 `count h w 3`."""
+        Args:
+            texts: what to paint.
+            seeds: one a text, of the prior and of the decoder; None: 0, 1, ...
+            progress: whether to show bars.
+            settings: of `paint`: steps, guidance.
+        """
+        embeddings = self.imagine(texts, seeds=seeds, progress=progress)
+        return self.paint(embeddings, texts=texts, seeds=seeds, progress=progress, **settings)
+
+    def vary(self, picture: Picture, *, count: int = 4, seed: int = 0, **settings: Any) -> np.ndarray:
+        """Pictures with the same embedding and other noise (section 3.1): uint8 `count h w 3`.
+
+        Args:
+            picture: a file, or RGB uint8 `h w 3`.
+            count: how many.
+            seed: of the first; the next have the next ones.
+            settings: of `paint`: steps, guidance, progress.
+        """
         embedding = self.see([picture]).expand(count, -1)
-        return self.paint(embedding, seeds=range(seed, seed + count), guidance=guidance)
+        return self.paint(embedding, seeds=range(seed, seed + count), **settings)
 
     def blend(
-        self,
-        one: np.ndarray | Path | str,
-        other: np.ndarray | Path | str,
-        *,
-        count: int = 5,
-        seed: int = 0,
-        guidance: float = 2.0,
+        self, one: Picture, other: Picture, *, count: int = 5, seed: int = 0, **settings: Any
     ) -> np.ndarray:
-        """Pictures on the way from one to the other (section 3.2), the ends included: uint8 `count h w 3`."""
+        """Pictures on the way from one to the other (section 3.2), the ends included: uint8 `count h w 3`.
+
+        Args:
+            one: a file, or RGB uint8 `h w 3`.
+            other: likewise.
+            count: how many.
+            seed: of the noise, the same for all.
+            settings: of `paint`: steps, guidance, progress.
+        """
         first, last = self.see([one, other])
         way = between(first, last, torch.linspace(0, 1, count))
-        return self.paint(way, seeds=[seed] * count, guidance=guidance)
+        return self.paint(way, seeds=[seed] * count, **settings)
 
     def edit(
         self,
-        picture: np.ndarray | Path | str,
+        picture: Picture,
         *,
         old: str,
         new: str,
         amounts: Sequence[float] = (0.25, 0.35, 0.5),
         seed: int = 0,
-        guidance: float = 2.0,
+        **settings: Any,
     ) -> np.ndarray:
         """A picture changed as one text differs from another (section 3.3): uint8 `amounts h w 3`.
 
@@ -194,12 +206,12 @@ class Unclip:
             new: the text that is to become true.
             amounts: how far to go, 0 to 1; the paper takes 0.25 to 0.5.
             seed: of the noise, the same for all.
-            guidance: of the decoder.
+            settings: of `paint`: steps, guidance, progress.
         """
         here = self.see([picture])[0]
         before, after = self.clip.encode_texts([old, new])
         made = torch.stack([towards(here, before, after, amount) for amount in amounts])
-        return self.paint(made, seeds=[seed] * len(made), guidance=guidance)
+        return self.paint(made, seeds=[seed] * len(made), **settings)
 
     def _painter(self) -> tuple[LatentDiffusion, Decoder]:
         if self.base is None or self.decoder is None:
