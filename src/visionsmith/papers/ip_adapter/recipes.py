@@ -37,15 +37,26 @@ class IPAdapterRecipe:
 def tiny() -> IPAdapterRecipe:
     """On the latent diffusion model that ships, with the CLIP that ships: minutes on a laptop CPU."""
     return IPAdapterRecipe(
+        # DIFFERS: the built-in captions say all that a picture shows. With the published rates the text leaves nothing to
+        # learn from the picture: after 1,500 steps 23 % of what was painted without a text was nearest to its prompt.
+        drop=DropConfig(text=0.6),
         reword=0.5,
         train=TrainConfig(
-            steps=1500,
-            optim=OptimConfig(lr=1e-3, warmup_steps=50, beta2=0.99, weight_decay=0.01),
+            steps=1300,
+            optim=OptimConfig(
+                optimizer="muon",
+                adamw_for=(),
+                lr=3e-3,
+                momentum=0.95,
+                warmup_steps=50,
+                beta2=0.99,
+                weight_decay=0.01,
+            ),
             batch_size=32,
             precision="auto",
             threads=1,
             save_every=250,
-            evaluate_every=500,
+            evaluate_every=650,
         ),
     )
 
