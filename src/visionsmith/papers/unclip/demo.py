@@ -92,7 +92,7 @@ def _ways(unclip: Unclip, world: World) -> tuple[list[Any], list[str]]:
         f"to: {BLENDED[1]}",
     ]
     picture = _drawn(world, EDITED[0], unclip.size)
-    amounts = (0.2, 0.3, 0.4, 0.5, 0.6)
+    amounts = (0.1, 0.15, 0.2, 0.25, 0.3)
     rows += [picture, *unclip.edit(picture, old=EDITED[0], new=EDITED[1], amounts=amounts, steps=STEPS)]
-    said += [f"given: {EDITED[0]}", *[f"{amount:.1f} towards {EDITED[1]}" for amount in amounts]]
+    said += [f"given: {EDITED[0]}", *[f"{amount:.2f} towards {EDITED[1]}" for amount in amounts]]
     return rows, said
