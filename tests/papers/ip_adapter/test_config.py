@@ -94,7 +94,9 @@ def test_drop_rates_exclude_each_other() -> None:
 
 
 def test_recipes() -> None:
-    assert tiny().train.total_steps == 1500
+    assert tiny().train.total_steps == 1300
+    assert tiny().drop.text == 0.6, "the built-in captions say all that a picture shows"
+    assert paper().drop == DropConfig(image=0.05, text=0.05, both=0.05)
     assert (paper().train.total_steps, paper().train.batch_size) == (1_000_000, 64)
     optim = paper().train.optim
     assert (optim.lr, optim.weight_decay, optim.schedule) == (1e-4, 0.01, "constant")
