@@ -18,7 +18,7 @@ def demo(
     output: Annotated[Path, typer.Option(help="Folder for the page and what it shows.")] = Path("demo"),
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Run the systems' demonstrations on built-in data and write one page; takes about two minutes for all."""
+    """Run the systems' demonstrations on built-in data and write one page; takes a few minutes for all."""
     import time
 
     from visionsmith._version import __version__
