@@ -65,8 +65,8 @@ def demo(page: Page, *, folder: Path, progress: bool) -> Sequence[str]:
                 title=f"With the text “{MIXED}”",
             )
         ),
-        "The scale: at 0 the text alone, bit for bit what the base paints; at 1 the picture counts as in training. This "
-        "small adapter brings the colours of a prompt into what a text says, not its things.",
+        "The scale: at 0 the text alone, bit for bit what the base paints; at 1 the picture counts as in training. "
+        "This small adapter brings the colours of a prompt into what a text says, not its things.",
         "sheet of one prompt over the scale",
     )
     page.note(ATTRIBUTION)
