@@ -177,6 +177,30 @@ def test_a_users_pictures_train_it(trained: Path, tmp_path: Path) -> None:
     assert not (out / "autoencoder").exists()
 
 
+def test_both_runs_keep_the_same_pairs_to_measure_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the autoencoder would have seen what the denoiser is measured with."""
+    folder, kept = tmp_path / "mine", []
+    folder.mkdir()
+    for place in range(40):
+        write_image(folder / f"{place}.png", np.full((16, 16, 3), place * 5, np.uint8))
+        (folder / f"{place}.txt").write_text(f"gray {place}")
+
+    def opened(*given, **options):
+        world = open_world(*given, **options)
+        kept.append(world.held_out)
+        return world
+
+    monkeypatch.setattr("visionsmith.papers.latent_diffusion.world.open_world", opened)
+    monkeypatch.setattr("visionsmith.papers.latent_diffusion.train.QUICK_STEPS", 2)
+    invoke("train", "latent_diffusion", "--data", str(folder), "--output", str(tmp_path / "run"), "--quiet", *SMALL,
+           "train.seed=3", "train_autoencoder.seed=0")  # fmt: skip
+    assert len(kept) == 2
+    assert kept[0] == kept[1]
+    assert open_world(folder, size=16, into=tmp_path / "other", seed=0).held_out != kept[0]
+
+
 def test_twins_are_true_for_each_other() -> None:
     world = open_world(None, size=64)
     assert set(world.train).isdisjoint(world.held_out)
@@ -203,6 +227,19 @@ def test_recipes_refuse_what_cannot_be() -> None:
         LatentDiffusionRecipe(model=tiny().model, train=tiny().train)
     with pytest.raises(ConfigError, match="drop_text"):
         LatentDiffusionRecipe(model=tiny().model, train=tiny().train, autoencoder="x", drop_text=1.5)
+
+
+def test_an_autoencoder_of_other_sizes_is_refused_before_anything_is_written(
+    trained: Path, tmp_path: Path
+) -> None:
+    settings = [
+        each for each in SMALL if not each.startswith(("train_autoencoder", "model.autoencoder.widths"))
+    ]
+    command = ["train", "latent_diffusion", "--output", str(tmp_path / "run"), "--quiet", *settings,
+               "model.autoencoder.widths=[8,16]", f"autoencoder={trained / 'autoencoder' / 'model'}"]  # fmt: skip
+    done = CliRunner().invoke(app, command)
+    assert isinstance(done.exception, CheckpointError)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_damaged_checkpoint_is_named(trained: Path, tmp_path: Path) -> None:

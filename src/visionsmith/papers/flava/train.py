@@ -50,58 +50,36 @@ def train(
     """
     from visionsmith.papers.flava.recipes import FlavaRecipe
     from visionsmith.papers.flava.world import open_world
-    from visionsmith.papers.training import train_once
+    from visionsmith.papers.training import First, train_in_two, train_once
 
-    if isinstance(recipe, FlavaRecipe):
-        return _train_both(recipe, data=data, output=output, resume=resume, progress=progress)
+    size = recipe.model.image.image_size if isinstance(recipe, FlavaRecipe) else recipe.size
+    seed = recipe.train.seed
 
-    def make(recipe: CodebookRecipe, run: RunFolder, show: bool) -> Task:
-        return codebook_task(
-            recipe, open_world(data, size=recipe.size, into=run.path / "records", progress=show)
+    def world(show: bool) -> World:
+        # Both runs keep the same pairs to measure with, also where their seeds differ.
+        return open_world(data, size=size, into=output / "records", seed=seed, progress=show)
+
+    def make_first(recipe: CodebookRecipe, run: RunFolder, show: bool) -> Task:
+        return codebook_task(recipe, world(show))
+
+    if not isinstance(recipe, FlavaRecipe):
+        return train_once(
+            "flava", recipe, make_first, data=data, output=output, resume=resume, progress=progress
         )
-
-    return train_once("flava", recipe, make, data=data, output=output, resume=resume, progress=progress)
-
-
-def _train_both(
-    recipe: FlavaRecipe, *, data: Path | None, output: Path, resume: bool, progress: bool
-) -> Path:
-    from visionsmith.checkpoint import is_checkpoint
-    from visionsmith.papers.flava.world import open_world
-    from visionsmith.report.run_report import write_run_report
-    from visionsmith.train.loop import fit
-    from visionsmith.train.precision import settle_precision
-    from visionsmith.train.processes import processes
-    from visionsmith.train.run_folder import RunFolder
-
-    recipe = dataclasses.replace(recipe, train=settle_precision(recipe.train))
-    own = codebook_recipe(recipe) if recipe.codebook is None else None
+    first = First("codebook", codebook_recipe(recipe), make_first) if recipe.codebook is None else None
     # Before anything is written.
-    codebook = None if recipe.codebook is None else _open_codebook(recipe.codebook)
-    state = processes()
-    show = progress and state.is_main_process
-    run, first = RunFolder(output), RunFolder(output / "codebook")
-    with state.main_process_first():
-        resume = resume or not state.is_main_process
-        if own is not None and first.path.exists():
-            # Refuses other settings before the outer folder is touched.
-            first.start(paper="flava", data=data, recipe=own, resume=resume)
-        run.start(paper="flava", data=data, recipe=recipe, resume=resume)
-        size = recipe.model.image.image_size
-        world = open_world(data, size=size, into=output / "records", seed=recipe.train.seed, progress=show)
-        if own is not None:
-            first.start(paper="flava", data=data, recipe=own, resume=True)
-    if own is not None and not is_checkpoint(first.model):
-        fit(codebook_task(own, world), own.train, first, progress=progress, more_to_come=True)
-        if state.is_main_process:
-            write_run_report(first.path)
-    codebook = codebook or _open_codebook(first.model)
-    with state.main_process_first():
-        task = flava_task(recipe, world, codebook, codes=output / "codes.safetensors", progress=show)
-    checkpoint = fit(task, recipe.train, run, progress=progress)
-    if state.is_main_process:
-        write_run_report(run.path)
-    return checkpoint
+    given = None if recipe.codebook is None else _open_codebook(recipe.codebook)
+
+    def make(recipe: FlavaRecipe, run: RunFolder, trained: Path | None, show: bool) -> Task:
+        codebook = given
+        if codebook is None:
+            assert trained is not None, "a codebook was trained or is named"
+            codebook = _open_codebook(trained)
+        return flava_task(recipe, world(show), codebook, codes=run.path / "codes.safetensors", progress=show)
+
+    return train_in_two(
+        "flava", recipe, first, make, data=data, output=output, resume=resume, progress=progress
+    )
 
 
 def _open_codebook(source: str | Path) -> Codebook:
@@ -116,12 +94,11 @@ def _open_codebook(source: str | Path) -> Codebook:
 def codebook_recipe(recipe: FlavaRecipe) -> CodebookRecipe:
     """How the codebook of a recipe that names none is trained."""
     from visionsmith.papers.flava.recipes import CodebookRecipe
-    from visionsmith.train.precision import settle_precision
 
     assert recipe.train_codebook is not None, "the recipe checks it"
     return CodebookRecipe(
         model=recipe.model.codebook,
-        train=settle_precision(recipe.train_codebook),
+        train=recipe.train_codebook,
         size=recipe.model.codebook_size,
         crop=min(32, recipe.model.codebook_size),
     )

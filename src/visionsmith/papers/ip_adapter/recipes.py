@@ -37,8 +37,8 @@ class IPAdapterRecipe:
 def tiny() -> IPAdapterRecipe:
     """On the latent diffusion model that ships, with the CLIP that ships: minutes on a laptop CPU."""
     return IPAdapterRecipe(
-        # DIFFERS: the built-in captions say all that a picture shows, and leave nothing to learn from it. With the
-        # published rates, after 1,500 steps, 23 % of what was painted without a text was nearest to its prompt.
+        # DIFFERS: the built-in captions say all that a picture shows, and leave little to learn from it. With the
+        # published rates and AdamW, 23 % of what was painted without a text was nearest to its prompt.
         drop=DropConfig(text=0.6),
         reword=0.5,
         train=TrainConfig(

@@ -47,7 +47,7 @@ class LatentDiffusionRecipe:
     min_snr: float | None = None
     """Cut of the loss weights (Hang et al. 2023, arXiv:2303.09556), or none: the error of the prediction as it is."""
     initial: str | None = None
-    """A checkpoint, or a folder of diffusers, to start from; its autoencoder and text encoder are used."""
+    """A checkpoint to start from; its sizes, autoencoder and text encoder take the place of the recipe's."""
 
     def __post_init__(self) -> None:
         for name in ("reword", "drop_text"):

@@ -53,11 +53,14 @@ def train(
     from visionsmith.papers.latent_diffusion.world import open_world
     from visionsmith.papers.training import First, train_in_two, train_once
 
-    def world(size: int, seed: int, show: bool) -> World:
+    seed = recipe.train.seed
+
+    def world(size: int, show: bool) -> World:
+        # Both runs keep the same pairs to measure with, also where their seeds differ.
         return open_world(data, size=size, into=output / "records", seed=seed, progress=show)
 
     def make_first(recipe: AutoencoderRecipe, run: RunFolder, show: bool) -> Task:
-        return autoencoder_task(recipe, world(recipe.model.image_size, recipe.train.seed, show))
+        return autoencoder_task(recipe, world(recipe.model.image_size, show))
 
     if not isinstance(recipe, LatentDiffusionRecipe):
         return train_once(
@@ -69,8 +72,8 @@ def train(
     given = None if needed else starting_model(recipe, None)
 
     def make(recipe: LatentDiffusionRecipe, run: RunFolder, trained: Path | None, show: bool) -> Task:
-        pairs = world(recipe.model.autoencoder.image_size, recipe.train.seed, show)
         start = given or starting_model(recipe, trained)
+        pairs = world(start[0].config.autoencoder.image_size, show)
         return denoiser_task(recipe, pairs, *start, latents=run.path / "latents.safetensors", progress=show)
 
     return train_in_two(
@@ -96,6 +99,7 @@ def starting_model(recipe: LatentDiffusionRecipe, trained: Path | None) -> tuple
     import torch
     from accelerate.utils import set_seed
 
+    from visionsmith.keys import require_keys
     from visionsmith.papers.clip import load_any, tokenizer_for
     from visionsmith.papers.latent_diffusion.model import LatentDiffusion
     from visionsmith.papers.latent_diffusion.official import load_autoencoder, load_checkpoint
@@ -112,6 +116,7 @@ def starting_model(recipe: LatentDiffusionRecipe, trained: Path | None) -> tuple
     words = tokenizer_for(reader, clip.config)
     set_seed(recipe.train.seed)
     model = LatentDiffusion(dataclasses.replace(recipe.model, text=text_config(clip, words)))
+    require_keys(model.vae.state_dict(), autoencoder.state_dict(), where=str(source))
     model.vae.load_state_dict(autoencoder.state_dict())
     model.text_encoder.load_state_dict(text_state(clip), strict=False)
     model.unet.to(memory_format=torch.channels_last)  # faster on processors
@@ -144,14 +149,18 @@ def denoiser_task(
     from visionsmith.papers.latent_diffusion.painter import Painter, export
     from visionsmith.train.task import Task
 
-    seed, size = recipe.train.seed, recipe.model.autoencoder.image_size
+    seed, size = recipe.train.seed, model.config.autoencoder.image_size
     painter = Painter.of(model, tokenizer)
     encoded = latents_of(model.vae.eval(), world.store, world.train, size, latents, progress=progress)
     judge, asked = Judge(world, size), evenly(world.held_out, QUICK)
 
+    def placed() -> Painter:
+        # The loop moves what learns; the autoencoder follows it.
+        return painter.to(model.unet.device)
+
     def evaluate() -> Mapping[str, float]:
         captions = [world.store[index].caption for index in asked]
-        return judge.scores(painter.paint(captions, steps=QUICK_STEPS), asked)
+        return judge.scores(placed().paint(captions, steps=QUICK_STEPS), asked)
 
     def finished(state: dict[str, Tensor]) -> Export:
         rest = {name: value for name, value in model.state_dict().items() if name.startswith("vae.")}
@@ -168,7 +177,7 @@ def denoiser_task(
         export=finished,
         about=world.about,
         evaluate=evaluate,
-        samples=lambda: painted_sheet(painter, world, evenly(world.held_out, 32)),
+        samples=lambda: painted_sheet(placed(), world, evenly(world.held_out, 32)),
     )
 
 

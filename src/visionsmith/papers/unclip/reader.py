@@ -40,14 +40,15 @@ class TextReader(nn.Module):
 
     @torch.no_grad()
     def forward(self, tokens: Tensor) -> Read:
-        """Read ids `b n`."""
+        """Read ids `b n`, on the device where they are: no objective that it stands beside moves it."""
+        self.to(tokens.device)
         found = self.encoder(tokens)
         ends = (tokens == self.config.end_token).int().argmax(dim=1)
         # The padding is the end token again: what counts is the first.
         mask = torch.arange(tokens.shape[1], device=tokens.device)[None] <= ends[:, None]
         return Read(found.last_hidden_state, found.pooler_output @ self.projection, mask)
 
-    def read(self, texts: Sequence[str]) -> Read:
-        """Read texts."""
-        found: Read = self(self.tokenize(texts).to(self.projection.device))
+    def read(self, texts: Sequence[str], device: torch.device) -> Read:
+        """Read texts on a device."""
+        found: Read = self(self.tokenize(texts).to(device))
         return found

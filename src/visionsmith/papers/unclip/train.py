@@ -53,12 +53,15 @@ def train(
     from visionsmith.papers.unclip.official import load_base, load_clip
     from visionsmith.papers.unclip.recipes import UnclipRecipe
 
-    def world(size: int, seed: int, show: bool) -> World:
+    seed = recipe.train.seed
+
+    def world(size: int, show: bool) -> World:
+        # Both runs keep the same pairs to measure with, also where their seeds differ.
         return open_world(data, size=size, into=output / "records", seed=seed, progress=show)
 
     def make_first(recipe: PriorRecipe, run: RunFolder, show: bool) -> Task:
         size = load_clip(recipe.clip).model.config.vision.image_size
-        return prior_task(recipe, world(size, recipe.train.seed, show), folder=run.path, progress=show)
+        return prior_task(recipe, world(size, show), folder=run.path, progress=show)
 
     if not isinstance(recipe, UnclipRecipe):
         return train_once(
@@ -72,7 +75,7 @@ def train(
         source = trained or recipe.trained_prior
         assert source is not None, "a prior was trained or is named"
         size = load_base(recipe.base)[0].config.autoencoder.image_size
-        pairs = world(size, recipe.train.seed, show)
+        pairs = world(size, show)
         return decoder_task(recipe, pairs, Path(source), folder=run.path, progress=show)
 
     return train_in_two(

@@ -70,18 +70,20 @@ class Unclip:
         seeds: Sequence[int] | None = None,
         progress: bool = False,
     ) -> Tensor:
-        """Image embeddings, unit norm `b e`, that the prior draws for texts; see `imagine.imagine`."""
-        return imagine(
+        """Image embeddings, unit norm `b e` on the CPU, that the prior draws for texts; see `imagine.imagine`."""
+        device = self.prior.clip_mean.device
+        found = imagine(
             self.prior.eval(),
             self.config.prior,
-            self.reader.read(texts),
-            self.reader.read([""]),
+            self.reader.read(texts, device),
+            self.reader.read([""], device),
             steps=steps,
             guidance=guidance,
             samples=samples,
             seeds=seeds,
             progress=progress,
         )
+        return found.cpu()
 
     def see(self, pictures: Iterable[Picture]) -> Tensor:
         """Embeddings, unit norm `b e`, of pictures: files or RGB arrays uint8 `h w 3`."""
@@ -121,7 +123,8 @@ class Unclip:
         texts = [""] * len(embeddings) if texts is None else texts
         assert len(seeds) == len(texts) == len(embeddings), "a seed and a text for each embedding"
         side, channels = self.size // base.config.autoencoder.factor, base.config.autoencoder.latent_channels
-        nothing, made = self.reader.read([""]), []
+        device = decoder.unet.device
+        nothing, made = self.reader.read([""], device), []
         for begin in range(0, len(embeddings), BATCH):
             rows = slice(begin, begin + BATCH)
             start = [
@@ -130,9 +133,9 @@ class Unclip:
             ]
             latents = paint(
                 decoder,
-                torch.stack(start),
-                embeddings[rows],
-                self.reader.read(list(texts[rows])),
+                torch.stack(start).to(device),
+                embeddings[rows].to(device),
+                self.reader.read(list(texts[rows]), device),
                 nothing,
                 steps=steps,
                 guidance=guidance,
