@@ -1,0 +1,96 @@
+"""Tables of the systems that paint."""
+
+from __future__ import annotations
+
+from _results import read
+
+from visionsmith.report.tables import count, markdown, percent
+
+FIGURES = ("top1", "top5", "agreement", "frechet", "pixels")
+"""What the judge of painted pictures says of them."""
+
+
+def _judged(label: str, found: dict[str, float]) -> tuple[str, ...]:
+    top1, top5, agreement, frechet, pixels = (found[name] for name in FIGURES)
+    return label, percent(top1), percent(top5), f"{agreement:.3f}", f"{frechet:.3f}", f"{pixels:.1f}"
+
+
+JUDGED = (
+    "",
+    "true caption first",
+    "within five",
+    "cosine with it",
+    "distance",
+    "gray levels from the true picture",
+)
+
+
+def latent_diffusion_measured() -> str:
+    """Painted pictures beside the nearest training picture and the real ones."""
+    found = read("docs/results/latent_diffusion_evaluate.json")
+    held, seen, back = found["held_out"], found["seen"], found["autoencoder"]
+    rows = [
+        _judged(f"painted, {held['pictures']} held-out captions", held["painted"]),
+        _judged("nearest, for the same captions", held["nearest"]),
+        _judged("the held-out pictures themselves", held["real"]),
+        _judged(f"painted, {seen['pictures']} captions of the training", seen["painted"]),
+        _judged("the pictures of the training themselves", seen["real"]),
+    ]
+    settings = found["settings"]
+    return (
+        f"{markdown(JUDGED, rows).strip()}\n\nAmong {count(settings['captions'])} captions; {settings['steps']} steps, "
+        f"guidance {settings['guidance']:g}. Held-out pictures come back from their latents at {back['psnr']:.1f} dB "
+        f"(their mean colour: {back['mean_colour_psnr']:.1f} dB)."
+    )
+
+
+def unclip_measured() -> str:
+    """The metric card of the prior, and the decoder's pictures of several embeddings."""
+    found = read("docs/results/unclip_evaluate.json")
+    names = {
+        "text": "the text's embedding itself",
+        "one sample": "the prior, one sample",
+        "two samples": "the prior, the better of two",
+    }
+    cards = [
+        (
+            names[kind],
+            f"{card['cosine']:.3f}",
+            percent(card["top1"]),
+            percent(card["top5"]),
+            f"{card['frechet']:.4f}",
+            f"{card['spread']:.3f} ({card['spread_real']:.3f})",
+        )
+        for kind, card in found["embeddings"].items()
+    ]
+    head = ("embeddings", "cosine", "true picture first", "within five", "distance", "between two (real)")
+    kinds = {
+        "true": "of the true picture's embedding",
+        "prior": "of the prior's",
+        "text": "of the text's",
+        "prior and text": "of the prior's, the text beside it",
+    }
+    rows = [_judged(kinds[kind], figures) for kind, figures in found["pictures"].items()]
+    settings = found["settings"]
+    return (
+        f"{markdown(head, cards).strip()}\n\n{settings['texts']} captions, {count(settings['candidates'])} pictures. "
+        f"What the decoder paints, {settings['pictures']} captions, {settings['steps']} steps:\n\n"
+        f"{markdown(JUDGED, rows).strip()}"
+    )
+
+
+def ip_adapter_measured() -> str:
+    """Pictures painted for picture prompts, by scale, beside what needs no adapter."""
+    found = read("docs/results/ip_adapter_evaluate.json")
+
+    def row(label: str, figures: dict[str, float]) -> tuple[str, ...]:
+        return label, f"{figures['clip_i']:.3f}", f"{figures['clip_t']:.3f}", percent(figures["found"])
+
+    rows = [
+        row(f"{kind}, scale {scale}", figures)
+        for kind in ("picture", "picture and text")
+        for scale, figures in found[kind].items()
+    ]
+    rows += [row(name, found[name]) for name in ("another picture", "the picture itself")]
+    head = (f"{found['prompts']} prompts", "CLIP-I", "CLIP-T", "nearest to its own prompt")
+    return markdown(head, rows)
