@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["StableDiffusionPipeline", "silenced"]
+__all__ = ["StableDiffusionLatentUpscalePipeline", "StableDiffusionPipeline", "silenced"]
 
 # A folder's own code is never run, whatever its config asks for.
 os.environ.setdefault("DIFFUSERS_DISABLE_REMOTE_CODE", "1")
@@ -39,4 +39,4 @@ def silenced() -> Iterator[None]:
 
 
 with silenced():
-    from diffusers import StableDiffusionPipeline
+    from diffusers import StableDiffusionLatentUpscalePipeline, StableDiffusionPipeline

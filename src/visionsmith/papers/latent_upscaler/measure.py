@@ -1,0 +1,65 @@
+"""How near enlarged pictures are to the true ones, beside enlargements that nothing was trained for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from visionsmith.evaluate.similarity import psnr, ssim
+from visionsmith.papers.latent_diffusion import World, decode, encode, some_pictures
+from visionsmith.papers.latent_upscaler.enlarger import Enlarger
+from visionsmith.papers.latent_upscaler.samples import halved
+from visionsmith.report.sheet import contact_sheet
+
+__all__ = ["PIXELS", "enlarged_latents", "enlarged_pixels", "pair_sheet", "pictures_of", "scores"]
+
+PIXELS = {"nearest": cv2.INTER_NEAREST, "bicubic": cv2.INTER_CUBIC, "Lanczos": cv2.INTER_LANCZOS4}
+"""Enlargements of pixels."""
+
+
+def pictures_of(world: World, records: Sequence[int], size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The records' pictures halved, uint8 `n size/2 size/2 3`, and as they are, `n size size 3`."""
+    high = some_pictures(world.store, records, size, len(records)).numpy()
+    return halved(high), high
+
+
+def scores(found: np.ndarray, real: np.ndarray) -> dict[str, float]:
+    """Mean "psnr" (dB) and "ssim" over pictures, uint8 `n h w 3`."""
+    pairs = list(zip(found, real, strict=True))
+    return {
+        "psnr": float(np.mean([psnr(one, true) for one, true in pairs])),
+        "ssim": float(np.mean([ssim(one, true) for one, true in pairs])),
+    }
+
+
+def enlarged_pixels(low: np.ndarray, kind: str) -> np.ndarray:
+    """Pictures of twice the sides by a filter of `PIXELS`: uint8 `n h w 3` to `n 2h 2w 3`."""
+    height, width = low.shape[1:3]
+    return np.stack([cv2.resize(one, (2 * width, 2 * height), interpolation=PIXELS[kind]) for one in low])
+
+
+def enlarged_latents(enlarger: Enlarger, low: np.ndarray, kind: str) -> np.ndarray:
+    """What the decoder makes of latents that a filter ("nearest", "bicubic") enlarges: `n h w 3` to `n 2h 2w 3`."""
+    vae = enlarger.pipeline.vae
+    latents = encode(vae, torch.from_numpy(low))
+    return decode(vae, F.interpolate(latents, scale_factor=2, mode=kind))
+
+
+def pair_sheet(enlarger: Enlarger, low: np.ndarray, high: np.ndarray, *, steps: int) -> np.ndarray:
+    """Each picture bicubic, enlarged by the model, and as it truly is, side by side: RGB HWC uint8."""
+    kinds = (enlarged_pixels(low, "bicubic"), enlarger.enlarge_batch(low, steps=steps), high)
+    shown, said = [], []
+    for bicubic, made, true in zip(*kinds, strict=True):
+        shown += [bicubic, made, true]
+        said += [
+            f"bicubic, {psnr(bicubic, true):.1f} dB",
+            f"upscaler, {psnr(made, true):.1f} dB",
+            "the true picture",
+        ]
+    return contact_sheet(
+        shown, said, columns=6, cell=192, title="Pictures that were kept from training, from 64 px to 128 px"
+    )

@@ -1,0 +1,125 @@
+"""The ways in for weights: this project's checkpoints, and folders of diffusers in the published layout.
+
+| source                                              | function          |
+|-----------------------------------------------------|-------------------|
+| a state dict of the denoiser (`unet/`)              | `from_official`   |
+| a checkpoint, or a folder of diffusers              | `load_enlarger`   |
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor
+
+from visionsmith import checkpoint
+from visionsmith.config import decode
+from visionsmith.diffusion.library import StableDiffusionLatentUpscalePipeline, silenced
+from visionsmith.errors import CheckpointError
+from visionsmith.keys import require_keys
+from visionsmith.memory.locks import library_load, require_loaded
+from visionsmith.papers.latent_upscaler.config import UpscalerConfig
+from visionsmith.papers.latent_upscaler.enlarger import Enlarger
+from visionsmith.papers.latent_upscaler.model import make_upscaler
+
+__all__ = ["from_official", "load_enlarger"]
+
+PIPELINE = "StableDiffusionLatentUpscalePipeline"
+
+
+def from_official(state: Mapping[str, Tensor], config: UpscalerConfig) -> UNet2DConditionModel:
+    """A denoiser of weights under the names of diffusers, in float32.
+
+    Raises:
+        CheckpointError: a weight is missing, left over, of another shape or not finite.
+    """
+    with torch.device("meta"):
+        model = make_upscaler(config)
+    weights = {name: value.float() for name, value in state.items()}
+    require_keys(model.state_dict(), weights, where="the state dict")
+    if broken := [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]:
+        raise CheckpointError(
+            f"{len(broken)} weights are not finite ({broken[0]}, ...)",
+            do="take an earlier checkpoint, or copy the file again",
+        )
+    model.load_state_dict(weights, assign=True)
+    found: UNet2DConditionModel = model.eval()
+    return found
+
+
+def load_enlarger(source: str | Path, *, base: str | Path | None = None, download: bool = False) -> Enlarger:
+    """Open a checkpoint of the project, or a folder of diffusers in the published layout, or a hub id of one.
+
+    Args:
+        source: where it is.
+        base: of a checkpoint: whose autoencoder and text encoder go with it; None: the one that it names, or else the
+            one that ships.
+        download: whether a hub id that is not in the local cache may be fetched.
+
+    Raises:
+        CheckpointError: it is another kind of model, incomplete, or holds its weights as pickles only.
+    """
+    from visionsmith.papers.latent_diffusion import load_painter
+    from visionsmith.papers.paper import shipped_checkpoint
+
+    path = Path(source)
+    if not checkpoint.is_checkpoint(path):
+        return Enlarger(_pipeline(_folder(source, download=download)))
+    found = checkpoint.read(path, paper="latent_upscaler")
+    config = decode(UpscalerConfig, found.config, where=str(path))
+    unet = from_official(found.tensors(), config).to(memory_format=torch.channels_last)
+    painter = load_painter(base or config.base or shipped_checkpoint("latent_diffusion"), download=download)
+    parts = painter.pipeline
+    sizes = (parts.vae.config.latent_channels, parts.text_encoder.config.hidden_size)
+    if sizes != (config.latent_channels, config.text_width):
+        raise CheckpointError(
+            f"is made for {config.latent_channels} latent channels and a text width of {config.text_width}, "
+            f"and the base has {sizes[0]} and {sizes[1]}",
+            where=path,
+            do="give the base that it was trained with",
+        )
+    return Enlarger.of(unet, painter)
+
+
+def _folder(source: str | Path, *, download: bool) -> Path:
+    from visionsmith.papers.model_folder import find_folder
+
+    folder = find_folder(source, download=download)
+    try:
+        kind = json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("_class_name")
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"is neither a checkpoint nor a folder of diffusers (its model_index.json: {error})",
+            where=folder,
+            do="give the folder of a trained model, or one that a pipeline's `save_pretrained` wrote",
+        ) from error
+    if kind != PIPELINE:
+        raise CheckpointError(f"holds a {kind}, not a {PIPELINE}", where=folder, do=f"give a {PIPELINE}")
+    for part in ("vae", "text_encoder", "unet"):
+        if not any((folder / part).glob("*.safetensors")):
+            raise CheckpointError(
+                f"its {part} has no weights as safetensors",
+                where=folder,
+                do="give a folder of safetensors files",
+            )
+    return folder
+
+
+def _pipeline(folder: Path) -> StableDiffusionLatentUpscalePipeline:
+    with library_load(), silenced():
+        try:
+            pipeline = StableDiffusionLatentUpscalePipeline.from_pretrained(
+                folder, use_safetensors=True, local_files_only=True
+            )
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise CheckpointError(
+                f"cannot be opened ({reason})", where=folder, do="save it again with `save_pretrained`"
+            ) from error
+    for part in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
+        require_loaded(part, str(folder))
+    return pipeline
