@@ -18,6 +18,8 @@ FEWER = {
     "ip_adapter.STEPS": 2,
     "latent_diffusion.SHOWN": 2,
     "latent_diffusion.STEPS": 2,
+    "latent_upscaler.SHOWN": 2,
+    "latent_upscaler.STEPS": 1,
     "llava.ASKED": 4,
     "mobilevit.SHOWN": 80,
     "swimbird.ASKED": 2,

@@ -49,17 +49,21 @@ def enlarged_latents(enlarger: Enlarger, low: np.ndarray, kind: str) -> np.ndarr
     return decode(vae, F.interpolate(latents, scale_factor=2, mode=kind))
 
 
-def pair_sheet(enlarger: Enlarger, low: np.ndarray, high: np.ndarray, *, steps: int) -> np.ndarray:
-    """Each picture bicubic, enlarged by the model, and as it truly is, side by side: RGB HWC uint8."""
-    kinds = (enlarged_pixels(low, "bicubic"), enlarger.enlarge_batch(low, steps=steps), high)
+def pair_sheet(low: np.ndarray, found: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Each picture bicubic, enlarged by the model, and as it truly is, side by side: RGB HWC uint8.
+
+    Args:
+        low: small pictures, uint8 `n h w 3`.
+        found: enlarged by the model, `n 2h 2w 3`.
+        high: the true ones, likewise.
+    """
     shown, said = [], []
-    for bicubic, made, true in zip(*kinds, strict=True):
+    for bicubic, made, true in zip(enlarged_pixels(low, "bicubic"), found, high, strict=True):
         shown += [bicubic, made, true]
         said += [
             f"bicubic, {psnr(bicubic, true):.1f} dB",
             f"upscaler, {psnr(made, true):.1f} dB",
             "the true picture",
         ]
-    return contact_sheet(
-        shown, said, columns=6, cell=192, title="Pictures that were kept from training, from 64 px to 128 px"
-    )
+    title = f"Pictures that were kept from training, from {low.shape[1]} px to {high.shape[1]} px"
+    return contact_sheet(shown, said, columns=6, cell=192, title=title)

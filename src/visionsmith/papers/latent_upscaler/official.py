@@ -19,7 +19,7 @@ from torch import Tensor
 from visionsmith import checkpoint
 from visionsmith.config import decode
 from visionsmith.diffusion.library import StableDiffusionLatentUpscalePipeline, silenced
-from visionsmith.errors import CheckpointError
+from visionsmith.errors import CheckpointError, ConfigError
 from visionsmith.keys import require_keys
 from visionsmith.memory.locks import library_load, require_loaded
 from visionsmith.papers.latent_upscaler.config import UpscalerConfig
@@ -31,14 +31,20 @@ __all__ = ["from_official", "load_enlarger"]
 PIPELINE = "StableDiffusionLatentUpscalePipeline"
 
 
-def from_official(state: Mapping[str, Tensor], config: UpscalerConfig) -> UNet2DConditionModel:
+def from_official(state: Mapping[str, Tensor], config: UpscalerConfig | None) -> UNet2DConditionModel:
     """A denoiser of weights under the names of diffusers, in float32.
 
     Raises:
         CheckpointError: a weight is missing, left over, of another shape or not finite.
+        ConfigError: no sizes are given.
     """
-    with torch.device("meta"):
-        model = make_upscaler(config)
+    if config is None:
+        raise ConfigError(
+            "a file of weights does not say its sizes (the width of a head is in none of their shapes)",
+            do="open the whole folder of diffusers: `visionsmith run latent_upscaler PICTURE --checkpoint FOLDER`",
+        )
+    # Not on the meta device: the kernels of the samplers are in no file.
+    model = make_upscaler(config)
     weights = {name: value.float() for name, value in state.items()}
     require_keys(model.state_dict(), weights, where="the state dict")
     if broken := [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]:

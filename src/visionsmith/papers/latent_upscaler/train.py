@@ -99,7 +99,7 @@ def make_task(
         return scores(placed().enlarge_batch(low, steps=QUICK_STEPS), high)
 
     def samples() -> np.ndarray:
-        return pair_sheet(placed(), low[:6], high[:6], steps=QUICK_STEPS)
+        return pair_sheet(low[:8], placed().enlarge_batch(low[:8], steps=QUICK_STEPS), high[:8])
 
     return Task(
         paper="latent_upscaler",
