@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["StableDiffusionLatentUpscalePipeline", "StableDiffusionPipeline", "silenced"]
+__all__ = ["FluxFillPipeline", "StableDiffusionLatentUpscalePipeline", "StableDiffusionPipeline", "silenced"]
 
 # A folder's own code is never run, whatever its config asks for.
 os.environ.setdefault("DIFFUSERS_DISABLE_REMOTE_CODE", "1")
@@ -39,4 +39,4 @@ def silenced() -> Iterator[None]:
 
 
 with silenced():
-    from diffusers import StableDiffusionLatentUpscalePipeline, StableDiffusionPipeline
+    from diffusers import FluxFillPipeline, StableDiffusionLatentUpscalePipeline, StableDiffusionPipeline

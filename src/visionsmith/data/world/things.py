@@ -10,7 +10,7 @@ import numpy as np
 from visionsmith.data import openmoji
 from visionsmith.data.sampler import generator
 
-__all__ = ["COLOURS", "KINDS", "NEW_PAIRS", "PAIRS", "drawing"]
+__all__ = ["COLOURS", "KINDS", "NEW_PAIRS", "PAIRS", "drawing", "plain"]
 
 KINDS = {
     "cat": "cat face", "dog": "dog face", "car": "automobile", "house": "house", "tree": "deciduous tree",
@@ -65,7 +65,7 @@ def drawing(kind: str, colour: str, side: int) -> np.ndarray:
     Returns:
         RGBA float32 `side side 4` in [0, 1], colours multiplied by opacity. Shared: not to be written to.
     """
-    picture = _tinted(kind, colour) if side <= _MASTER else _tint(_plain(kind, side), colour)
+    picture = _tinted(kind, colour) if side <= _MASTER else _tint(plain(kind, side), colour)
     if picture.shape[0] != side:
         picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
     picture.setflags(write=False)
@@ -74,11 +74,19 @@ def drawing(kind: str, colour: str, side: int) -> np.ndarray:
 
 @lru_cache(maxsize=512)
 def _tinted(kind: str, colour: str) -> np.ndarray:
-    return _tint(_plain(kind, _MASTER), colour)
+    return _tint(plain(kind, _MASTER), colour)
 
 
-def _plain(kind: str, side: int) -> np.ndarray:
-    """The drawing as it is, cut to what is not empty and put into the middle of a square: RGBA uint8."""
+def plain(kind: str, side: int) -> np.ndarray:
+    """The drawing in its own colours, cut to what is not empty and put into the middle of a square.
+
+    Args:
+        kind: of `KINDS`.
+        side: of the picture, pixels.
+
+    Returns:
+        RGBA uint8 `side side 4`, colours not multiplied by opacity.
+    """
     image = openmoji.drawing(_codes()[KINDS[kind]], side)
     rows, columns = np.nonzero(image[..., 3].max(axis=1))[0], np.nonzero(image[..., 3].max(axis=0))[0]
     cut = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

@@ -9,8 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from visionsmith.papers.latent_diffusion.autoencoder import decode, encode
-    from visionsmith.papers.latent_diffusion.config import LatentDiffusionConfig, NoiseConfig
+    from visionsmith.papers.latent_diffusion.autoencoder import decode, encode, make_autoencoder
+    from visionsmith.papers.latent_diffusion.config import (
+        AutoencoderConfig,
+        LatentDiffusionConfig,
+        NoiseConfig,
+        TextConfig,
+    )
     from visionsmith.papers.latent_diffusion.latents import latents_of
     from visionsmith.papers.latent_diffusion.measure import Judge, evenly
     from visionsmith.papers.latent_diffusion.model import (
@@ -31,12 +36,14 @@ if TYPE_CHECKING:
     from visionsmith.papers.latent_diffusion.world import World, open_world
 
 __all__ = [
+    "AutoencoderConfig",
     "Judge",
     "LatentDiffusion",
     "LatentDiffusionConfig",
     "NoiseConfig",
     "Painter",
     "Pictures",
+    "TextConfig",
     "World",
     "decode",
     "encode",
@@ -45,6 +52,7 @@ __all__ = [
     "latents_of",
     "load_checkpoint",
     "load_painter",
+    "make_autoencoder",
     "make_denoiser",
     "make_noise",
     "make_sampler",
@@ -59,8 +67,8 @@ __all__ = [
 ]
 
 _HOME = {
-    "autoencoder": ("decode", "encode"),
-    "config": ("LatentDiffusionConfig", "NoiseConfig"),
+    "autoencoder": ("decode", "encode", "make_autoencoder"),
+    "config": ("AutoencoderConfig", "LatentDiffusionConfig", "NoiseConfig", "TextConfig"),
     "latents": ("latents_of",),
     "measure": ("Judge", "evenly"),
     "model": ("LatentDiffusion", "make_denoiser", "make_noise", "make_sampler"),

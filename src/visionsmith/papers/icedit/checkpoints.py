@@ -1,0 +1,142 @@
+"""Checkpoints of this paper, and folders of diffusers, opened as a filler or as an editor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from visionsmith import checkpoint
+from visionsmith.config import decode
+from visionsmith.errors import CheckpointError
+from visionsmith.keys import require_keys
+from visionsmith.memory.locks import library_load
+from visionsmith.papers.icedit.adapter import Adapter
+from visionsmith.papers.icedit.config import AdapterConfig, FillerConfig
+from visionsmith.papers.icedit.editor import TOKENIZER_FILE, Editor, Parts
+from visionsmith.papers.icedit.model import Filler
+from visionsmith.papers.icedit.official import from_official, load_adapter
+from visionsmith.papers.icedit.reader import ClipReader, FluxReader
+from visionsmith.papers.latent_diffusion import make_tokenizer
+
+__all__ = ["flow_scheduler", "load_editor", "load_filler", "parts_of"]
+
+ADAPTER = "adapter."
+FLUX = "FluxFillPipeline"
+FLUX_SIZE = 512
+TEMPLATE = (
+    "A diptych with two side-by-side images of the same scene. On the right, the scene is exactly the same as on the "
+    "left but {instruction}"
+)
+"""The prompt that published weights were trained with."""
+
+
+def flow_scheduler() -> Any:
+    """Times of the small model, evenly spaced."""
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    return FlowMatchEulerDiscreteScheduler()
+
+
+def load_filler(folder: Path) -> tuple[Filler, bytes]:
+    """A checkpoint's filler, and the content of its tokenizer.json.
+
+    Raises:
+        CheckpointError: it is damaged, or of another paper.
+    """
+    found = checkpoint.read(folder, paper="icedit")
+    config = decode(FillerConfig, found.config["filler"], where=str(folder))
+    state = {name: value for name, value in found.tensors().items() if not name.startswith(ADAPTER)}
+    return _filled(config, state, str(folder)), (folder / TOKENIZER_FILE).read_bytes()
+
+
+def parts_of(model: Filler, tokenizer: bytes) -> Parts:
+    """The parts of an editor round a filler of this project."""
+    words = make_tokenizer(tokenizer, model.config.text)
+    return Parts(
+        vae=model.vae,
+        transformer=model.transformer,
+        scheduler=flow_scheduler(),
+        reader=ClipReader(model.text_encoder, words),
+        size=model.config.autoencoder.image_size,
+    )
+
+
+def load_editor(
+    source: str | Path,
+    *,
+    base: str | Path | None = None,
+    template: str | None = None,
+    download: bool = False,
+) -> Editor:
+    """Open an editor.
+
+    Args:
+        source: a checkpoint of the project, or an adapter's safetensors file in a published layout, with `base`.
+        base: a folder of diffusers with a FluxFillPipeline, or a hub id of one; a checkpoint of the project.
+        template: of the prompt; None: the one that the checkpoint notes, or the published one.
+        download: whether a hub id that is not in the local cache may be fetched.
+
+    Raises:
+        CheckpointError: a part is missing, damaged, or does not fit the others.
+    """
+    path = Path(source)
+    adapter: Adapter | None = None
+    noted = TEMPLATE
+    if checkpoint.is_checkpoint(path):
+        found = checkpoint.read(path, paper="icedit")
+        if "adapter" in found.config:
+            own = {
+                name.removeprefix(ADAPTER): value
+                for name, value in found.tensors().items()
+                if name.startswith(ADAPTER)
+            }
+            adapter = from_official(own, decode(AdapterConfig, found.config["adapter"], where=str(path)))
+            noted = found.config["template"]
+    elif base is None:
+        raise CheckpointError(
+            "is an adapter alone, if anything",
+            where=path,
+            do="name the model that it is for with --base: a folder of FLUX.1 Fill, or a checkpoint of icedit",
+        )
+    else:
+        adapter = load_adapter(path)
+    parts = _parts(path if base is None else base, download=download)
+    return Editor(
+        parts, adapter.eval() if adapter else None, template=noted if template is None else template
+    )
+
+
+def _parts(source: str | Path, *, download: bool) -> Parts:
+    path = Path(source)
+    if checkpoint.is_checkpoint(path):
+        return parts_of(*load_filler(path))
+    from visionsmith.diffusion.library import FluxFillPipeline, silenced
+    from visionsmith.papers.model_folder import find_folder
+
+    folder = find_folder(source, download=download)
+    with library_load(), silenced():
+        try:
+            pipeline = FluxFillPipeline.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise CheckpointError(
+                f"cannot be opened as a {FLUX} ({reason})",
+                where=folder,
+                do="give a folder that a FluxFillPipeline's `save_pretrained` wrote, or a checkpoint of icedit",
+            ) from error
+    for part in (pipeline.vae, pipeline.transformer, pipeline.text_encoder, pipeline.text_encoder_2):
+        part.requires_grad_(False).eval()
+    size = min(FLUX_SIZE, int(pipeline.vae.config.sample_size))
+    return Parts(pipeline.vae, pipeline.transformer, pipeline.scheduler, FluxReader(pipeline), size)
+
+
+def _filled(config: FillerConfig, state: Mapping[str, Tensor], where: str) -> Filler:
+    model = Filler(config)
+    weights = {name: value.float() for name, value in state.items()}
+    expected = {n: value for n, value in model.state_dict().items() if not n.endswith("position_ids")}
+    require_keys(expected, weights, where=where)
+    model.load_state_dict(weights, strict=False)
+    return model.requires_grad_(False).eval()

@@ -1,0 +1,332 @@
+"""An in-context editor as a user meets it: a picture and an instruction in, the edited picture out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from visionsmith.config import encode
+from visionsmith.data.progress import DelayedBar
+from visionsmith.errors import ConfigError
+from visionsmith.papers.icedit.adapter import Adapter, Attachment
+from visionsmith.papers.icedit.config import FillerConfig
+from visionsmith.papers.icedit.diptych import conditions, pack, unpack
+from visionsmith.papers.icedit.judges import Judge, tournament
+from visionsmith.papers.icedit.model import gray_half, predict, to_latents, to_pictures
+from visionsmith.papers.icedit.reader import Reader
+from visionsmith.papers.icedit.sampling import State, Velocity, begin, clean_estimate, run, sigmas_of
+
+if TYPE_CHECKING:
+    from visionsmith.train.task import Export
+
+__all__ = ["EarlyFilter", "Editor", "Parts", "export", "working_size"]
+
+TOKENIZER_FILE = "tokenizer.json"
+BATCH = 32
+"""Edits that are made at a time."""
+
+
+@dataclass(frozen=True)
+class EarlyFilter:
+    """Several seeds go a few steps, a judge chooses, and the winner goes on (sec. 3.4).
+
+    With M candidates, m steps and n steps on the whole, M m + n - m evaluations of the model: the winner goes on from
+    where it is, and the sampler's steps are those of the whole way (the paper starts again: M m + n).
+    """
+
+    judge: Judge
+    candidates: int = 6
+    steps: int = 4
+    """After which the judge looks, at what the model expects of the picture."""
+
+    def __post_init__(self) -> None:
+        if self.candidates < 2:
+            raise ConfigError(f"candidates = {self.candidates} is out of range", do="choose 2 or more")
+        if self.steps < 1:
+            raise ConfigError(f"early steps = {self.steps} is out of range", do="choose 1 or more")
+
+    def evaluations(self, steps: int) -> int:
+        """Of the model, for one edit of so many steps."""
+        return self.candidates * self.steps + steps - self.steps
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an editor is made of."""
+
+    vae: Any
+    """An `AutoencoderKL`."""
+    transformer: Any
+    """A `FluxTransformer2DModel`."""
+    scheduler: Any
+    """A `FlowMatchEulerDiscreteScheduler`."""
+    reader: Reader
+    size: int
+    """Side of the square pictures that it was trained on, pixels; others have about as many pixels."""
+
+
+class Editor:
+    """A filler of half a diptych, and an adapter for edits beside it.
+
+    editor = visionsmith.load("icedit")
+    editor.edit([picture], ["make it red hair"])        # uint8 (1, h, w, 3)
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        adapter: Adapter | None = None,
+        *,
+        template: str = "{instruction}",
+        attached: Attachment | None = None,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            parts: the filler's.
+            adapter: for edits; None: the filler alone (the variant without training).
+            template: of the prompt; `{instruction}` stands for what is asked for.
+            attached: of the adapter, where it is attached to the transformer already.
+
+        Raises:
+            CheckpointError: the adapter is for a transformer of other sizes.
+        """
+        self.parts, self.adapter, self.template = parts, adapter, template
+        self.attached = attached or (adapter.attach(parts.transformer) if adapter is not None else None)
+
+    @property
+    def factor(self) -> int:
+        """Pixels a side of a latent position."""
+        return int(2 ** (len(self.parts.vae.config.block_out_channels) - 1))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the transformer is."""
+        where: torch.device = next(self.parts.transformer.parameters()).device
+        return where
+
+    def to(self, device: str | torch.device) -> Editor:
+        """Move all parts."""
+        place = torch.device(device)
+        self.parts.vae.to(place)
+        self.parts.transformer.to(place)
+        self.parts.reader.to(place)
+        if self.adapter is not None:
+            self.adapter.to(place)
+        return self
+
+    def prompt(self, instruction: str) -> str:
+        """The whole text for an instruction."""
+        return self.template.replace("{instruction}", instruction)
+
+    def edit(
+        self,
+        pictures: Sequence[np.ndarray],
+        instructions: Sequence[str],
+        *,
+        seeds: Sequence[int] | None = None,
+        steps: int = 16,
+        guidance: float = 1.5,
+        early: EarlyFilter | Sequence[EarlyFilter] | None = None,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Edit pictures.
+
+        Args:
+            pictures: RGB uint8 `h w 3`, all of one size; they are worked on at the size of `working_size`.
+            instructions: one a picture.
+            seeds: one a picture; None: 0, 1, ... With an early filter the first of the candidates' seeds.
+            steps: of the sampler.
+            guidance: how much more the text counts than none; 1: no guidance. A distilled model is told the number.
+            early: choose among several seeds after a few steps; one for all, or one a picture.
+            progress: whether to show a bar.
+
+        Returns:
+            RGB uint8 `b h' w' 3`, of the working size.
+
+        Raises:
+            ConfigError: a setting is out of range, a text is empty, or pictures differ in size.
+        """
+        seeds = range(len(pictures)) if seeds is None else seeds
+        filters = [early] * len(pictures) if early is None or isinstance(early, EarlyFilter) else list(early)
+        self._check(pictures, instructions, steps, guidance, filters)
+        work = [self._resized(picture) for picture in pictures]
+        done = []
+        total = sum(each.evaluations(steps) if each else steps for each in filters)
+        with DelayedBar("editing", total, show=progress) as bar:
+            if any(filters):
+                for picture, text, seed, each in zip(work, instructions, seeds, filters, strict=True):
+                    assert each is not None, "a filter for each picture or for none"
+                    done.append(self._filtered(picture, text, seed, steps, guidance, each, bar.advance))
+            else:
+                for start in range(0, len(work), BATCH):
+                    part = slice(start, start + BATCH)
+                    images = np.stack(work[part])
+                    walk = self._walk(images, instructions[part], guidance)
+                    noise = self._noise(seeds[part], images)
+                    sigmas = self._sigmas(steps, noise)
+                    state = run(walk, State(noise, 0), sigmas, steps, tell=bar.advance)
+                    done.append(self._right(state.tokens, images))
+        return np.concatenate(done)
+
+    def _filtered(
+        self,
+        picture: np.ndarray,
+        instruction: str,
+        seed: int,
+        steps: int,
+        guidance: float,
+        early: EarlyFilter,
+        advance: Callable[[int], None],
+    ) -> np.ndarray:
+        images = np.stack([picture] * early.candidates)
+        walk = self._walk(images, [instruction] * early.candidates, guidance)
+        noise = self._noise(range(seed, seed + early.candidates), images)
+        sigmas = self._sigmas(steps, noise)
+        state = run(walk, State(noise, 0), sigmas, early.steps, tell=advance)
+        previews = self._right(clean_estimate(state, sigmas), images)
+        best = tournament(early.judge, picture, instruction, list(previews))
+        alone = self._walk(images[:1], [instruction], guidance)
+        state = run(alone, state.chosen([best]), sigmas, steps, tell=advance)
+        return self._right(state.tokens, images[:1])
+
+    def _walk(self, images: np.ndarray, instructions: Sequence[str], guidance: float) -> Velocity:
+        """The model for these sources and instructions, whose parts that do not change are computed once."""
+        parts, device = self.parts, self.device
+        left = to_latents(parts.vae, torch.from_numpy(images)).to(device)
+        rows, columns = left.shape[2], left.shape[3]
+        gray = gray_half(parts.vae, *images.shape[1:3]).to(device)
+        hidden = torch.tensor([[False, True]], device=device).expand(len(left), 2)
+        told = conditions(left, left, gray, hidden, self.factor)
+        texts = [self.prompt(text) for text in instructions]
+        told_it = bool(parts.transformer.config.guidance_embeds)
+        twice = guidance != 1 and not told_it
+        states, pooled = (
+            part.to(device) for part in parts.reader.read([*texts, *[""] * len(texts)] if twice else texts)
+        )
+
+        def velocity(tokens: Tensor, times: Tensor) -> Tensor:
+            if not twice:
+                return predict(
+                    parts.transformer,
+                    tokens,
+                    told,
+                    times,
+                    (states, pooled),
+                    (rows, 2 * columns),
+                    guidance=guidance,
+                )
+            both = predict(
+                parts.transformer,
+                tokens.repeat(2, 1, 1),
+                told.repeat(2, 1, 1),
+                times.repeat(2),
+                (states, pooled),
+                (rows, 2 * columns),
+            )
+            asked, free = both.chunk(2)
+            return free + guidance * (asked - free)
+
+        return velocity
+
+    def _noise(self, seeds: Sequence[int], images: np.ndarray) -> Tensor:
+        rows, columns = images.shape[1] // self.factor, images.shape[2] // self.factor
+        channels = int(self.parts.vae.config.latent_channels)
+        return pack(begin(seeds, channels, rows, 2 * columns)).to(self.device)
+
+    def _sigmas(self, steps: int, tokens: Tensor) -> list[float]:
+        return sigmas_of(self.parts.scheduler, steps, tokens.shape[1])
+
+    def _right(self, tokens: Tensor, images: np.ndarray) -> np.ndarray:
+        rows, columns = images.shape[1] // self.factor, images.shape[2] // self.factor
+        latents = unpack(tokens, rows, 2 * columns)[..., columns:]
+        return to_pictures(self.parts.vae, latents.cpu())
+
+    def _resized(self, picture: np.ndarray) -> np.ndarray:
+        import cv2
+
+        height, width = working_size(picture.shape[0], picture.shape[1], self.parts.size, 2 * self.factor)
+        if picture.shape[:2] == (height, width):
+            return picture
+        shrinks = height * width < picture.shape[0] * picture.shape[1]
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+        resized: np.ndarray = cv2.resize(picture, (width, height), interpolation=method)
+        return resized
+
+    def _check(
+        self,
+        pictures: Sequence[np.ndarray],
+        instructions: Sequence[str],
+        steps: int,
+        guidance: float,
+        filters: Sequence[EarlyFilter | None],
+    ) -> None:
+        assert len(pictures) == len(instructions), (
+            f"{len(instructions)} instructions for {len(pictures)} pictures"
+        )
+        if not len(pictures):
+            raise ConfigError("no picture was given", do="give at least one")
+        if any(not text.strip() for text in instructions):
+            raise ConfigError("an instruction is empty", do='say what to change, as in "make it red hair"')
+        if len({picture.shape for picture in pictures}) > 1:
+            raise ConfigError("the pictures differ in size", do="edit those of one size together")
+        if not 1 <= steps <= 1000:
+            raise ConfigError(f"steps = {steps} is out of range", do="choose 1 to 1000")
+        if guidance < 0:
+            raise ConfigError(
+                f"guidance = {guidance} is out of range", do="choose 0 or more; 1 is no guidance"
+            )
+        if any(each and each.steps >= steps for each in filters):
+            raise ConfigError("the early filter takes as many steps as there are", do="choose fewer for it")
+
+
+def working_size(height: int, width: int, side: int, unit: int) -> tuple[int, int]:
+    """The size that a picture is edited at: its shape, about `side` x `side` pixels, both sides multiples of `unit`.
+
+    DIFFERS: the public code makes every picture 512 wide, and trains on squares.
+    """
+    share = side / (height * width) ** 0.5
+    rows, columns = (max(unit, round(length * share / unit) * unit) for length in (height, width))
+    return rows, columns
+
+
+def export(
+    config: FillerConfig,
+    state: Mapping[str, Tensor],
+    tokenizer: bytes,
+    adapter: Adapter | None = None,
+    updates: Mapping[str, Tensor] | None = None,
+    *,
+    template: str = "{instruction}",
+) -> Export:
+    """The checkpoint of a filler, and of an adapter beside it: matrices in float16, vectors in float32.
+
+    Args:
+        config: of the filler.
+        state: its weights.
+        tokenizer: the content of its tokenizer.json.
+        adapter: for edits.
+        updates: its weights, where they are not the ones that it has.
+        template: of the prompt.
+    """
+    from visionsmith.papers.icedit.official import export as published
+    from visionsmith.train.task import Export
+
+    settings: dict[str, Any] = {"filler": encode(config)}
+    tensors = dict(state)
+    if adapter is not None:
+        if updates is not None:
+            adapter.load_state_dict(dict(updates))
+        settings |= {"adapter": encode(adapter.config), "template": template}
+        tensors |= {f"adapter.{name}": value for name, value in published(adapter).items()}
+    small = {
+        name: value.detach().half() if value.ndim > 1 else value.detach().float()
+        for name, value in tensors.items()
+        if value.is_floating_point()
+    }
+    return Export(config=settings, tensors=small, files={TOKENIZER_FILE: tokenizer})

@@ -1,0 +1,103 @@
+"""Rectified flow over the whole diptych: both halves count, also the one that may be seen, as in the public code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from visionsmith.papers.icedit.adapter import Adapter
+from visionsmith.papers.icedit.diptych import conditions, pack, side_by_side
+from visionsmith.papers.icedit.model import predict
+
+__all__ = ["EditObjective", "FillingObjective", "Frozen", "flow_error"]
+
+
+def flow_error(
+    transformer: Any, batch: dict[str, Tensor], text: tuple[Tensor, Tensor], gray: Tensor, factor: int
+) -> Tensor:
+    """Squared error of the velocity at a random time, the sigmoid of a normal draw; `b`, one for each diptych.
+
+    Args:
+        transformer: a `FluxTransformer2DModel`.
+        batch: "left", "right": scaled latents `b c i j`; "hidden": bool `b 2`.
+        text: states `b m d` and the one embedding `b p`.
+        gray: scaled latents `c i j` of a hidden half.
+        factor: pixels a side of a latent position.
+    """
+    clean = side_by_side(batch["left"], batch["right"])
+    told = conditions(batch["left"], batch["right"], gray.to(clean), batch["hidden"], factor)
+    noise = torch.randn_like(clean)
+    times = torch.sigmoid(torch.randn(len(clean), device=clean.device))
+    share = times.view(-1, 1, 1, 1)
+    noisy = (1 - share) * clean + share * noise
+    found = predict(transformer, pack(noisy), told, times, text, (clean.shape[2], clean.shape[3]))
+    return (found.float() - pack(noise - clean)).square().mean(dim=(1, 2))
+
+
+class FillingObjective(nn.Module):
+    """The transformer learns; the text encoder is frozen."""
+
+    def __init__(self, transformer: Any, text_encoder: Any, gray: Tensor, factor: int) -> None:
+        super().__init__()
+        self.transformer, self.text_encoder = transformer, text_encoder
+        self.gray, self.factor = gray, factor
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Losses of a batch: see `flow_error`, and "tokens" int64 `b m`."""
+        with torch.no_grad():
+            text = self.text_encoder(batch["tokens"])
+        states = (text.last_hidden_state, text.pooler_output)
+        return {"loss": flow_error(self.transformer, batch, states, self.gray, self.factor).mean()}
+
+
+@dataclass
+class Frozen:
+    """What an adapter is trained with and does not change; no module, so that no training state holds it."""
+
+    transformer: Any
+    text_encoder: Any
+    gray: Tensor
+    factor: int
+
+    def __post_init__(self) -> None:
+        for part in (self.transformer, self.text_encoder):
+            part.requires_grad_(False).eval()
+
+    def to(self, device: torch.device) -> None:
+        """Move both models."""
+        if next(self.transformer.parameters()).device != device:
+            self.transformer.to(device)
+            self.text_encoder.to(device)
+
+
+class EditObjective(nn.Module):
+    """The adapter learns, and its router towards experts that are equally busy."""
+
+    def __init__(self, adapter: Adapter, frozen: Frozen, *, balance: float) -> None:
+        """Make it.
+
+        Args:
+            adapter: to train; it is attached to the transformer here.
+            frozen: the rest.
+            balance: weight of the balance loss of its experts.
+        """
+        super().__init__()
+        self.adapter, self.frozen, self.balance = adapter, frozen, balance
+        self.attached = adapter.attach(frozen.transformer)
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Losses of a batch: see `flow_error`, and "tokens" int64 `b m`."""
+        frozen = self.frozen
+        frozen.to(batch["left"].device)
+        with torch.no_grad():
+            text = frozen.text_encoder(batch["tokens"])
+        states = (text.last_hidden_state, text.pooler_output)
+        error = flow_error(frozen.transformer, batch, states, frozen.gray, frozen.factor).mean()
+        losses = {"loss": error}
+        if self.adapter.config.experts:
+            busy = self.attached.balance()
+            losses = {"loss": error + self.balance * busy, "error": error.detach(), "busy": busy.detach()}
+        return losses

@@ -1,0 +1,118 @@
+"""Training recipes: functions that return a frozen config."""
+
+from __future__ import annotations
+
+from visionsmith.config import config
+from visionsmith.errors import ConfigError
+from visionsmith.papers.icedit.config import AdapterConfig, TransformerConfig
+from visionsmith.train.recipe import OptimConfig, StageConfig, TrainConfig
+
+__all__ = ["EditRecipe", "FillerRecipe", "filler", "tiny"]
+
+TEMPLATE = "side by side, the same picture, but {instruction}"
+"""Of the prompt; `{instruction}` stands for what is asked for."""
+
+
+@config
+class FillerRecipe:
+    """A model that fills half of a diptych, and how to train it."""
+
+    transformer: TransformerConfig
+    train: TrainConfig
+    painter: str | None = None
+    """A checkpoint of latent diffusion, whose autoencoder and text encoder are used; none: the one that ships."""
+    drop_text: float = 0.1
+
+    def __post_init__(self) -> None:
+        _share("drop_text", self.drop_text)
+
+
+@config
+class EditRecipe:
+    """An adapter for edits beside a filler, and how to train it."""
+
+    adapter: AdapterConfig
+    train: TrainConfig
+    train_filler: FillerRecipe | None = None
+    """How a filler is trained first, where none is named."""
+    filler: str | None = None
+    """A checkpoint of this paper: its filler is used as it is."""
+    template: str = TEMPLATE
+    drop_text: float = 0.1
+    balance: float = 0.01
+    """Weight of the error that keeps the experts equally busy."""
+
+    def __post_init__(self) -> None:
+        _share("drop_text", self.drop_text)
+        if "{instruction}" not in self.template:
+            raise ConfigError("the template has no {instruction}", do="say where the instruction stands")
+        if self.filler is None and self.train_filler is None:
+            raise ConfigError("there is no filler", do="name one with filler=FOLDER, or give train_filler")
+
+
+def _share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{name} = {value} is out of range", do="choose 0 to 1")
+
+
+def filler() -> FillerRecipe:
+    """The small filler of `tiny` alone."""
+    return FillerRecipe(
+        transformer=TransformerConfig(
+            heads=4,
+            head_width=40,
+            rotary=(8, 16, 16),
+            dual=1,
+            single=5,
+            text_width=128,
+            pooled_width=128,
+            guidance=False,
+        ),
+        train=TrainConfig(
+            stages=(
+                StageConfig(
+                    name="filler",
+                    steps=1500,
+                    trainable=("transformer.*",),
+                    optim=OptimConfig(
+                        optimizer="muon",
+                        adamw_for=("*x_embedder*", "*proj_out.weight"),
+                        lr=2.5e-3,
+                        momentum=0.95,
+                        warmup_steps=100,
+                        weight_decay=0.02,
+                    ),
+                ),
+            ),
+            batch_size=16,
+            ema=0.998,
+            precision="auto",
+            threads=1,
+            save_every=200,
+        ),
+    )
+
+
+def tiny() -> EditRecipe:
+    """From nothing on a laptop CPU: diptychs of two pictures of 64 px."""
+    return EditRecipe(
+        adapter=AdapterConfig(rank=16, alpha=16.0, experts=4),
+        train=TrainConfig(
+            steps=1200,
+            optim=OptimConfig(
+                optimizer="muon",
+                adamw_for=("*lora_route*",),
+                lr=2.5e-3,
+                momentum=0.95,
+                warmup_steps=50,
+                beta2=0.99,
+                weight_decay=0.01,
+            ),
+            batch_size=32,
+            precision="auto",
+            threads=1,
+            save_every=200,
+            evaluate_every=600,
+        ),
+        train_filler=filler(),
+    )

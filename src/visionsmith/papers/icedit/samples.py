@@ -1,0 +1,146 @@
+"""What is learned from: diptychs of two pictures for the filler, of a picture and its edit for the adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from visionsmith.data.progress import DelayedBar
+from visionsmith.data.sampler import Key, generator
+from visionsmith.papers.icedit.edits import EditWorld
+from visionsmith.papers.icedit.model import to_latents
+
+__all__ = ["Diptych", "DiptychCollate", "EditSamples", "FillingSamples", "encoded"]
+
+Diptych = tuple[Tensor, Tensor, bool, str]
+"""Latents `c i j` of the left and the right half, whether the left one is hidden (or the right), and the text."""
+
+NEAR = 6
+"""Emoji are in the order of their code points: so few places away is often the same one with another skin or gender."""
+BATCH = 64
+
+
+def encoded(vae: Any, world: EditWorld, file: Path | None = None, *, progress: bool = False) -> Tensor:
+    """Scaled latents `n c i j` of every picture of a world.
+
+    DIFFERS: the public code encodes a diptych as a whole. Each half alone has latents that can be kept, and nothing of
+    a half leaks over the border before the transformer sees it.
+
+    Args:
+        vae: an `AutoencoderKL`, frozen.
+        world: whose pictures.
+        file: where they are kept, a safetensors file; None: nowhere.
+        progress: whether to show a bar.
+    """
+    import zlib
+
+    from safetensors.torch import save
+
+    from visionsmith.checkpoint import read_tensors
+    from visionsmith.durable import write_whole
+
+    mark = torch.tensor([len(world.pictures), zlib.crc32(world.pictures.tobytes())])
+    if file is not None and file.is_file():
+        kept = read_tensors(file)
+        if torch.equal(kept["pictures"], mark):
+            found: Tensor = kept["latents"]
+            return found
+    parts = []
+    with DelayedBar("latents", len(world.pictures), show=progress) as bar:
+        for begin in range(0, len(world.pictures), BATCH):
+            part = torch.from_numpy(world.pictures[begin : begin + BATCH])
+            parts.append(to_latents(vae, part))
+            bar.advance(len(part))
+    latents = torch.cat(parts).contiguous()
+    if file is not None:
+        write_whole(file, save({"pictures": mark, "latents": latents}))
+    return latents
+
+
+class FillingSamples(Dataset[Diptych]):
+    """`dataset[(epoch, place)]` -> a diptych with one half hidden, and that half's caption.
+
+    The other half is the same picture, one that is like it, or any: what a model that was trained on the pictures of
+    the web has seen of pictures in a row.
+    """
+
+    def __init__(self, world: EditWorld, latents: Tensor, *, drop_text: float, seed: int) -> None:
+        self.world, self.latents = world, latents
+        self.drop_text, self.seed = drop_text, seed
+
+    def __len__(self) -> int:
+        return len(self.world.shown)
+
+    def __getitem__(self, key: Key) -> Diptych:
+        rng = generator(self.seed, *key)
+        shown = self.world.shown
+        asked = shown[key[1]]
+        kind = rng.random()
+        if kind < 0.35:
+            other = asked
+        elif kind < 0.8:
+            place = key[1] + int(rng.integers(-NEAR, NEAR + 1))
+            other = shown[min(max(place, 0), len(shown) - 1)]
+        else:
+            other = shown[int(rng.integers(len(shown)))]
+        text = "" if rng.random() < self.drop_text else self.world.captions[asked]
+        left_hidden = bool(rng.random() < 0.2)
+        left, right = (asked, other) if left_hidden else (other, asked)
+        return self.latents[left], self.latents[right], left_hidden, text
+
+
+class EditSamples(Dataset[Diptych]):
+    """`dataset[(epoch, place)]` -> a picture, its edit (hidden), and the instruction; all kinds equally often."""
+
+    def __init__(
+        self,
+        world: EditWorld,
+        latents: Tensor,
+        prompt: Callable[[str], str],
+        *,
+        drop_text: float,
+        seed: int,
+    ) -> None:
+        """Make it.
+
+        Args:
+            world: of the edits.
+            latents: of its pictures.
+            prompt: instruction -> text.
+            drop_text: chance that the text is left out.
+            seed: of the choices.
+        """
+        self.world, self.latents, self.prompt = world, latents, prompt
+        self.drop_text, self.seed = drop_text, seed
+        self.kinds = [pairs for pairs in world.train.values() if pairs]
+
+    def __len__(self) -> int:
+        return sum(len(pairs) for pairs in self.kinds)
+
+    def __getitem__(self, key: Key) -> Diptych:
+        rng = generator(self.seed, *key)
+        pairs = self.kinds[key[1] % len(self.kinds)]
+        pair = pairs[int(rng.integers(len(pairs)))]
+        text = "" if rng.random() < self.drop_text else self.prompt(pair.instruction)
+        return self.latents[pair.source], self.latents[pair.target], False, text
+
+
+class DiptychCollate:
+    """A list of diptychs -> {"left", "right": float32 `b c i j`, "hidden": bool `b 2`, "tokens": int64 `b m`}."""
+
+    def __init__(self, tokenize: Callable[[Sequence[str]], Tensor]) -> None:
+        self.tokenize = tokenize
+
+    def __call__(self, diptychs: Sequence[Diptych]) -> dict[str, Tensor]:
+        """See the class."""
+        return {
+            "left": torch.stack([left for left, _, _, _ in diptychs]),
+            "right": torch.stack([right for _, right, _, _ in diptychs]),
+            "hidden": torch.tensor([[hidden, not hidden] for _, _, hidden, _ in diptychs]),
+            "tokens": self.tokenize([text for _, _, _, text in diptychs]),
+        }
