@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from visionsmith.train.run_folder import RunFolder
     from visionsmith.train.task import Export, Task
 
-__all__ = ["edit_task", "filler_task", "new_filler", "train"]
+__all__ = ["check_data", "edit_task", "filler_task", "new_filler", "train"]
 
 PAPER = "icedit"
 QUICK = 8
@@ -93,6 +93,13 @@ def train(
     return train_in_two(
         PAPER, recipe, first, make, data=data, output=output, resume=resume, progress=progress
     )
+
+
+def check_data(path: Path) -> None:
+    """Refuse data that hold no edits; see `sources.check_edits`."""
+    from visionsmith.papers.icedit.sources import check_edits
+
+    check_edits(path)
 
 
 def new_filler(recipe: FillerRecipe, painter: object, tokenizer: bytes) -> tuple[Filler, bytes]:
