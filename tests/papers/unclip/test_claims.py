@@ -13,6 +13,7 @@ from visionsmith.papers.unclip import claims
 from visionsmith.papers.unclip.features import embeddings_of
 
 
+@pytest.mark.slow
 def test_claims_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, few in (("STEPS", 2), ("SEEDS", (0, 1)), ("PAINTED", 2), ("PAINT_STEPS", 2)):
         monkeypatch.setattr(claims, name, few)

@@ -13,7 +13,7 @@ import torch
 from visionsmith.papers.icedit.editor import Editor
 from visionsmith.papers.icedit.edits import EditPair, EditWorld
 
-__all__ = ["EditJudge", "edited_sheet", "made", "of_each_kind", "usage_by_kind"]
+__all__ = ["EditJudge", "beside", "edited_sheet", "made", "of_each_kind", "usage_by_kind"]
 
 
 class EditJudge:
@@ -91,13 +91,10 @@ def usage_by_kind(
     return found
 
 
-def edited_sheet(
-    editor: Editor, world: EditWorld, pairs: Sequence[EditPair], **settings: object
-) -> np.ndarray:
-    """Source, edit and truth of each edit side by side: RGB HWC uint8."""
+def beside(world: EditWorld, pairs: Sequence[EditPair], edits: np.ndarray) -> np.ndarray:
+    """Source, edit (uint8 `k h w 3`) and truth of each edit side by side: RGB HWC uint8."""
     from visionsmith.report.sheet import contact_sheet
 
-    edits = made(editor, world, pairs, **settings)
     shown = [
         np.concatenate((world.pictures[pair.source], edit, world.pictures[pair.target]), axis=1)
         for pair, edit in zip(pairs, edits, strict=True)
@@ -105,6 +102,14 @@ def edited_sheet(
     return contact_sheet(
         shown,
         [pair.instruction for pair in pairs],
-        columns=6,
+        columns=4,
+        cell=240,
         title="Before, edited, and as it should be",
     )
+
+
+def edited_sheet(
+    editor: Editor, world: EditWorld, pairs: Sequence[EditPair], **settings: object
+) -> np.ndarray:
+    """The editor's answers to edits, as `beside` shows them."""
+    return beside(world, pairs, made(editor, world, pairs, **settings))
