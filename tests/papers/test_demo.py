@@ -21,7 +21,7 @@ FEWER = {
     "latent_diffusion.SHOWN": 2,
     "latent_diffusion.STEPS": 2,
     "latent_upscaler.SHOWN": 2,
-    "latent_upscaler.STEPS": 1,
+    "latent_upscaler.STEPS": 2,
     "llava.ASKED": 4,
     "mobilevit.SHOWN": 80,
     "swimbird.ASKED": 2,

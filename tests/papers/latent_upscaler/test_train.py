@@ -81,7 +81,7 @@ def test_train_and_evaluate(painter: Painter, world: World, tmp_path: Path) -> N
     assert stored.keys() == enlarger.pipeline.unet.state_dict().keys()
     assert enlarger.tile == 16
     figures = evaluate(checkpoint=found, data=world.store.path, progress=False)
-    assert figures["upscaler"].keys() == {"1", "4", "10"}
+    assert figures["upscaler"].keys() == {"2", "4", "10"}
     assert figures["pixels"].keys() == {"nearest", "bicubic", "Lanczos"}
     assert all(
         -1 <= row["ssim"] <= 1 and row["psnr"] > 0

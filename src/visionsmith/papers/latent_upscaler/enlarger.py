@@ -92,7 +92,7 @@ class Enlarger:
         Args:
             image: HW, HWC RGB or RGBA of any size; transparent parts are laid on white.
             text: what it shows; may be empty.
-            steps: of the sampler.
+            steps: of the sampler, at least 2.
             seed: of the noise.
             guidance: how much more the text counts than no text; 1: no guidance.
             tile: side of a tile, pixels; None: as trained.
@@ -152,7 +152,7 @@ class Enlarger:
         Args:
             images: the pictures.
             texts: one a picture; None: none.
-            steps: of the sampler.
+            steps: of the sampler, at least 2.
             seeds: one a picture; None: 0, 1, ...
             progress: whether to show a bar.
         """
@@ -209,7 +209,8 @@ class Enlarger:
         tile = self.tile if tile is None else tile
         overlap = tile // 4 // unit * unit if overlap is None else overlap
         for name, value, holds, hint in (
-            ("steps", steps, 1 <= steps <= most, f"choose 1 to {most}"),
+            # One step would be taken at the scheduler's lowest noise level, where nothing is left to decide.
+            ("steps", steps, 2 <= steps <= most, f"choose 2 to {most}"),
             ("guidance", guidance, 0 <= guidance < float("inf"), "choose 0 or more; 1 is no guidance"),
             (
                 "tile",

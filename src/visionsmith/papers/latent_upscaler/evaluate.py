@@ -10,8 +10,8 @@ __all__ = ["evaluate"]
 
 COUNT = 128
 """Pictures."""
-STEPS = (1, 4, 10)
-"""Of the sampler; one step is the network's first estimate."""
+STEPS = (2, 4, 10)
+"""Of the sampler."""
 
 
 def evaluate(
