@@ -94,3 +94,22 @@ def ip_adapter_measured() -> str:
     rows += [row(name, found[name]) for name in ("another picture", "the picture itself")]
     head = (f"{found['prompts']} prompts", "CLIP-I", "CLIP-T", "nearest to its own prompt")
     return markdown(head, rows)
+
+
+def latent_upscaler_measured() -> str:
+    """Enlarged pictures beside filters and beside the most that latents can reach."""
+    found = read("docs/results/latent_upscaler_evaluate.json")
+
+    def row(label: str, figures: dict[str, float]) -> tuple[str, ...]:
+        return label, f"{figures['psnr']:.2f}", f"{figures['ssim']:.3f}"
+
+    steps = found["upscaler"]
+    rows = [
+        *(row(f"upscaler, {n} steps", figures) for n, figures in steps.items()),
+        row(f"upscaler with the caption, {list(steps)[-1]} steps", found["upscaler and text"]),
+        *(row(f"pixels, {kind}", figures) for kind, figures in found["pixels"].items()),
+        *(row(f"latents, {kind}, decoded", figures) for kind, figures in found["latents"].items()),
+        row("the true picture through the autoencoder", found["autoencoder"]),
+    ]
+    head = (f"{found['pictures']} held-out pictures to {found['size']} px", "PSNR, dB", "SSIM")
+    return markdown(head, rows)

@@ -14,7 +14,12 @@ import re
 import sys
 from collections.abc import Callable
 
-from _painting import ip_adapter_measured, latent_diffusion_measured, unclip_measured
+from _painting import (
+    ip_adapter_measured,
+    latent_diffusion_measured,
+    latent_upscaler_measured,
+    unclip_measured,
+)
 from _results import ROOT, read, read_card
 from _seeing import (
     clip_card,
@@ -127,6 +132,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "latent-diffusion-measured": latent_diffusion_measured,
     "unclip-measured": unclip_measured,
     "ip-adapter-measured": ip_adapter_measured,
+    "latent-upscaler-measured": latent_upscaler_measured,
     "benchmarks": benchmarks,
 }
 
