@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 
 from _painting import (
+    icedit_measured,
     ip_adapter_measured,
     latent_diffusion_measured,
     latent_upscaler_measured,
@@ -89,6 +90,7 @@ SCRIPTS = {
     "llava": "llava_stage1",
     "swimbird": "swimbird_generate",
     "unclip": "unclip_prior",
+    "icedit": "icedit_moe",
 }
 """Benchmarks that are not called as their system."""
 
@@ -133,6 +135,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "unclip-measured": unclip_measured,
     "ip-adapter-measured": ip_adapter_measured,
     "latent-upscaler-measured": latent_upscaler_measured,
+    "icedit-measured": icedit_measured,
     "benchmarks": benchmarks,
 }
 

@@ -17,6 +17,7 @@ from visionsmith.errors import ConfigError
 from visionsmith.image.channels import convert, to_eight_bits
 from visionsmith.image.checks import check_image
 from visionsmith.papers.latent_diffusion import Painter, decode, encode
+from visionsmith.papers.latent_upscaler.faithful import back_projected
 from visionsmith.papers.latent_upscaler.model import make_scheduler
 from visionsmith.papers.latent_upscaler.tiling import blend, starts
 
@@ -83,6 +84,7 @@ class Enlarger:
         guidance: float = 1.0,
         tile: int | None = None,
         overlap: int | None = None,
+        faithful: bool = True,
         progress: bool = False,
     ) -> np.ndarray:
         """A picture of twice the sides.
@@ -97,6 +99,8 @@ class Enlarger:
             guidance: how much more the text counts than no text; 1: no guidance.
             tile: side of a tile, pixels; None: as trained.
             overlap: what neighbouring tiles share at least, pixels; None: a quarter of a tile.
+            faithful: correct the result so that its halves are the given picture, see `back_projected`; False: as
+                the latents say.
             progress: whether to show a bar.
 
         Returns:
@@ -134,6 +138,8 @@ class Enlarger:
                 )
                 done.append(self._run(small, drawn, text, steps, guidance, bar))
         whole = blend(np.concatenate(done), [2 * y for y in rows], [2 * x for x in columns])
+        if faithful:
+            whole = back_projected(whole, padded)
         found: np.ndarray = whole.round().astype(np.uint8)[: 2 * height, : 2 * width]
         return np.ascontiguousarray(found)
 
@@ -145,6 +151,7 @@ class Enlarger:
         texts: Sequence[str] | None = None,
         steps: int = 10,
         seeds: Sequence[int] | None = None,
+        faithful: bool = True,
         progress: bool = False,
     ) -> np.ndarray:
         """Pictures of one size without tiles: uint8 `n h w 3` to `n 2h 2w 3`; sides are multiples of `unit`.
@@ -154,6 +161,7 @@ class Enlarger:
             texts: one a picture; None: none.
             steps: of the sampler, at least 2.
             seeds: one a picture; None: 0, 1, ...
+            faithful: see `enlarge`.
             progress: whether to show a bar.
         """
         seeds = range(len(images)) if seeds is None else seeds
@@ -164,7 +172,11 @@ class Enlarger:
                 noise = self._noise(seeds[part], *images.shape[1:3])
                 text = "" if texts is None else list(texts[part])
                 done.append(self._run(images[part], noise, text, steps, 1.0, bar))
-        return np.concatenate(done)
+        found = np.concatenate(done)
+        if not faithful:
+            return found
+        corrected = [back_projected(large, small) for large, small in zip(found, images, strict=True)]
+        return np.stack(corrected).round().astype(np.uint8)
 
     def _run(
         self,

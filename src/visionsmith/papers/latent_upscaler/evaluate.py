@@ -25,15 +25,17 @@ def evaluate(
         progress: whether to show bars.
 
     Returns:
-        "upscaler": by the sampler's steps, mean "psnr" (dB) and "ssim". "upscaler and text": with the caption, the
-        most steps. "pixels": by filter. "latents": decoded from enlarged latents, by filter. "autoencoder": the true
-        picture through the autoencoder, the most that latents can reach. "pictures", "size".
+        "upscaler": by the sampler's steps, mean "psnr" (dB) and "ssim". With the most steps "upscaler and text", with
+        the caption, and "uncorrected", as the latents say. "pixels": by filter. "bicubic corrected": the correction of
+        an enlargement that nothing was trained for. "latents": decoded from enlarged latents, by filter.
+        "autoencoder": the true picture through the autoencoder, the most that latents can reach. "pictures", "size".
     """
     import torch
 
     from visionsmith.papers.latent_diffusion import decode, encode, evenly, open_world
     from visionsmith.papers.latent_upscaler.measure import (
         PIXELS,
+        corrected,
         enlarged_latents,
         enlarged_pixels,
         pictures_of,
@@ -58,7 +60,11 @@ def evaluate(
         "upscaler and text": scores(
             enlarger.enlarge_batch(low, texts=captions, steps=STEPS[-1], progress=progress), high
         ),
+        "uncorrected": scores(
+            enlarger.enlarge_batch(low, steps=STEPS[-1], faithful=False, progress=progress), high
+        ),
         "pixels": {kind: scores(enlarged_pixels(low, kind), high) for kind in PIXELS},
+        "bicubic corrected": scores(corrected(enlarged_pixels(low, "bicubic"), low), high),
         "latents": {
             kind: scores(enlarged_latents(enlarger, low, kind), high) for kind in ("nearest", "bicubic")
         },

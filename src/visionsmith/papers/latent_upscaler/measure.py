@@ -12,10 +12,19 @@ from torch.nn import functional as F
 from visionsmith.evaluate.similarity import psnr, ssim
 from visionsmith.papers.latent_diffusion import World, decode, encode, some_pictures
 from visionsmith.papers.latent_upscaler.enlarger import Enlarger
+from visionsmith.papers.latent_upscaler.faithful import back_projected
 from visionsmith.papers.latent_upscaler.samples import halved
 from visionsmith.report.sheet import contact_sheet
 
-__all__ = ["PIXELS", "enlarged_latents", "enlarged_pixels", "pair_sheet", "pictures_of", "scores"]
+__all__ = [
+    "PIXELS",
+    "corrected",
+    "enlarged_latents",
+    "enlarged_pixels",
+    "pair_sheet",
+    "pictures_of",
+    "scores",
+]
 
 PIXELS = {"nearest": cv2.INTER_NEAREST, "bicubic": cv2.INTER_CUBIC, "Lanczos": cv2.INTER_LANCZOS4}
 """Enlargements of pixels."""
@@ -40,6 +49,12 @@ def enlarged_pixels(low: np.ndarray, kind: str) -> np.ndarray:
     """Pictures of twice the sides by a filter of `PIXELS`: uint8 `n h w 3` to `n 2h 2w 3`."""
     height, width = low.shape[1:3]
     return np.stack([cv2.resize(one, (2 * width, 2 * height), interpolation=PIXELS[kind]) for one in low])
+
+
+def corrected(found: np.ndarray, low: np.ndarray) -> np.ndarray:
+    """Any enlargement corrected as the upscaler's is, see `back_projected`: uint8 `n 2h 2w 3` of both."""
+    both = zip(found, low, strict=True)
+    return np.stack([back_projected(large, small) for large, small in both]).round().astype(np.uint8)
 
 
 def enlarged_latents(enlarger: Enlarger, low: np.ndarray, kind: str) -> np.ndarray:

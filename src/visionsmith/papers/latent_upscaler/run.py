@@ -48,6 +48,9 @@ def command(
     overlap: Annotated[
         int | None, typer.Option(help="What tiles share, pixels; without it, a quarter of a tile.")
     ] = None,
+    faithful: Annotated[
+        bool, typer.Option(help="Whether the result is corrected so that its halves are the picture.")
+    ] = True,
     checkpoint: Annotated[
         str | None,
         typer.Option(help="Checkpoint, diffusers folder or hub id; without it, the one that ships."),
@@ -88,6 +91,7 @@ def command(
         guidance=guidance,
         tile=tile,
         overlap=overlap,
+        faithful=faithful,
         progress=not quiet and not as_json,
     )
     write_image(output, found)
