@@ -56,8 +56,7 @@ def demo(page: Page, *, folder: Path, progress: bool) -> Sequence[str]:
     )
     page.figure(
         encode_png(pair_sheet(low, found, high)),
-        "Bicubic, the upscaler, and the true picture, with the signal-to-noise ratio of each. The upscaler's lines are "
-        "sharper; its flat colours are off in places, skin above all.",
+        "Bicubic, the upscaler, and the true picture, with the signal-to-noise ratio of each.",
         "sheet of enlarged pictures beside the true ones",
     )
     page.note(ATTRIBUTION)
