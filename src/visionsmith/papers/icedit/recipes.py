@@ -98,21 +98,21 @@ def tiny() -> EditRecipe:
     return EditRecipe(
         adapter=AdapterConfig(rank=16, alpha=16.0, experts=4),
         train=TrainConfig(
-            steps=1000,
+            steps=1100,
             optim=OptimConfig(
                 optimizer="muon",
                 adamw_for=("*lora_route*",),
-                lr=2.5e-3,
+                lr=4e-3,
                 momentum=0.95,
                 warmup_steps=50,
                 beta2=0.99,
                 weight_decay=0.01,
             ),
-            batch_size=32,
+            batch_size=16,
             precision="auto",
             threads=1,
             save_every=200,
-            evaluate_every=500,
+            evaluate_every=550,
         ),
         train_filler=filler(),
     )
