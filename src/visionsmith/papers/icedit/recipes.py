@@ -98,7 +98,7 @@ def tiny() -> EditRecipe:
     return EditRecipe(
         adapter=AdapterConfig(rank=16, alpha=16.0, experts=4),
         train=TrainConfig(
-            steps=1100,
+            steps=1000,
             optim=OptimConfig(
                 optimizer="muon",
                 adamw_for=("*lora_route*",),
@@ -112,7 +112,7 @@ def tiny() -> EditRecipe:
             precision="auto",
             threads=1,
             save_every=200,
-            evaluate_every=550,
+            evaluate_every=500,
         ),
         train_filler=filler(),
     )
