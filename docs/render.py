@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable
 
 from _painting import (
-    icedit_measured,
     ip_adapter_measured,
     latent_diffusion_measured,
     latent_upscaler_measured,
@@ -135,7 +134,6 @@ PARTS: dict[str, Callable[[], str]] = {
     "unclip-measured": unclip_measured,
     "ip-adapter-measured": ip_adapter_measured,
     "latent-upscaler-measured": latent_upscaler_measured,
-    "icedit-measured": icedit_measured,
     "benchmarks": benchmarks,
 }
 

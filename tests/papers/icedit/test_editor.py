@@ -26,6 +26,7 @@ from visionsmith.papers.icedit import (
     load_filler,
     tournament,
 )
+from visionsmith.papers.icedit import evaluate as evaluation
 from visionsmith.papers.icedit.checkpoints import parts_of
 from visionsmith.papers.icedit.editor import working_size
 from visionsmith.papers.icedit.recipes import EditRecipe, filler, tiny
@@ -202,6 +203,22 @@ def test_an_adapter_alone_needs_a_model(trained: Path, editor: Editor, tmp_path:
     )
     other = adapter_for(load_filler(trained)[0].transformer, AdapterConfig(rank=2))
     assert other.config.experts == 0
+
+
+def test_evaluation_measures_edits_beside_doing_nothing(
+    trained: Path, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, few in (("STEPS", 3), ("FEW", 1), ("EARLY", 1), ("CANDIDATES", 2)):
+        monkeypatch.setattr(evaluation, name, few)
+    found = evaluation.evaluate(checkpoint=trained, data=table, progress=False)
+    assert found["edits"] == 1
+    assert found["source"]["all"]["followed"] == 0, "an edit that changes nothing follows nothing"
+    assert found["source"]["all"]["kept"] == 0
+    assert found["ceiling"]["all"]["l1"] < found["source"]["all"]["l1"]
+    assert found["filler"]["all"]["l1"] > 0
+    assert found["early"]["evaluations"] == {"none": 3, "filter": 4}
+    assert found["early"]["truth"]["l1"] <= found["early"]["none"]["l1"] + 0.01
+    assert all(sum(shares) == pytest.approx(1) for shares in found["experts"].values())
 
 
 def test_the_command_writes_an_edit_and_a_sheet(trained: Path, tmp_path: Path) -> None:
