@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from visionsmith.checkpoint import read
@@ -22,6 +23,7 @@ from visionsmith.papers.icedit import (
     NearestJudge,
     TransformerConfig,
     adapter_for,
+    export,
     load_editor,
     load_filler,
     tournament,
@@ -188,10 +190,6 @@ def test_recipes_are_checked() -> None:
 
 
 def test_an_adapter_alone_needs_a_model(trained: Path, editor: Editor, tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
-    from visionsmith.papers.icedit import export
-
     assert editor.adapter is not None
     save_file(export(editor.adapter), tmp_path / "mine.safetensors")
     with pytest.raises(CheckpointError, match="--base"):
@@ -201,8 +199,27 @@ def test_an_adapter_alone_needs_a_model(trained: Path, editor: Editor, tmp_path:
     assert np.array_equal(
         again.edit(picture, ["make it red"], steps=2), editor.edit(picture, ["make it red"], steps=2)
     )
-    other = adapter_for(load_filler(trained)[0].transformer, AdapterConfig(rank=2))
-    assert other.config.experts == 0
+
+
+def test_a_converted_adapter_is_the_published_one(trained: Path, tmp_path: Path) -> None:
+    file, made = tmp_path / "theirs.safetensors", tmp_path / "made"
+    adapter = adapter_for(load_filler(trained)[0].transformer, AdapterConfig(rank=2, alpha=6.0, experts=3))
+    for value in adapter.parameters():
+        torch.nn.init.normal_(value)
+    save_file(export(adapter), file)
+    converted = CliRunner().invoke(app, ["convert", "official", "icedit", str(file), str(made)])
+    assert converted.exit_code == 0, converted.output
+    with pytest.raises(CheckpointError, match="--base"):
+        load_editor(made)
+    with pytest.raises(CheckpointError, match="no filler"):
+        load_filler(made)
+    picture = _pictures(1)
+    edits = [
+        load_editor(source, base=trained).edit(picture, ["make it red"], steps=2) for source in (file, made)
+    ]
+    plain = load_editor(trained).edit(picture, ["make it red"], steps=2)
+    assert np.array_equal(*edits)
+    assert not np.array_equal(edits[0], plain)
 
 
 def test_evaluation_measures_edits_beside_doing_nothing(

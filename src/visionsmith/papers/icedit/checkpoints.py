@@ -44,9 +44,15 @@ def load_filler(folder: Path) -> tuple[Filler, bytes]:
     """A checkpoint's filler, and the content of its tokenizer.json.
 
     Raises:
-        CheckpointError: it is damaged, or of another paper.
+        CheckpointError: it is damaged, of another paper, or holds an adapter alone.
     """
     found = checkpoint.read(folder, paper="icedit")
+    if "filler" not in found.config:
+        raise CheckpointError(
+            "holds an adapter and no filler",
+            where=folder,
+            do="give a checkpoint that `visionsmith train` wrote",
+        )
     config = decode(FillerConfig, found.config["filler"], where=str(folder))
     state = {name: value for name, value in found.tensors().items() if not name.startswith(ADAPTER)}
     return _filled(config, state, str(folder)), (folder / TOKENIZER_FILE).read_bytes()
@@ -85,9 +91,18 @@ def load_editor(
     path = Path(source)
     adapter: Adapter | None = None
     noted = TEMPLATE
+    alone = CheckpointError(
+        "is an adapter alone, if anything",
+        where=path,
+        do="name the model that it is for with --base: a folder of FLUX.1 Fill, or a checkpoint of icedit",
+    )
     if checkpoint.is_checkpoint(path):
         found = checkpoint.read(path, paper="icedit")
-        if "adapter" in found.config:
+        if "filler" not in found.config:
+            if base is None:
+                raise alone
+            adapter = _converted(found)
+        elif "adapter" in found.config:
             own = {
                 name.removeprefix(ADAPTER): value
                 for name, value in found.tensors().items()
@@ -96,11 +111,7 @@ def load_editor(
             adapter = from_official(own, decode(AdapterConfig, found.config["adapter"], where=str(path)))
             noted = found.config["template"]
     elif base is None:
-        raise CheckpointError(
-            "is an adapter alone, if anything",
-            where=path,
-            do="name the model that it is for with --base: a folder of FLUX.1 Fill, or a checkpoint of icedit",
-        )
+        raise alone
     else:
         adapter = load_adapter(path)
     parts = _parts(path if base is None else base, download=download)
@@ -131,6 +142,23 @@ def _parts(source: str | Path, *, download: bool) -> Parts:
         part.requires_grad_(False).eval()
     size = min(FLUX_SIZE, int(pipeline.vae.config.sample_size))
     return Parts(pipeline.vae, pipeline.transformer, pipeline.scheduler, FluxReader(pipeline), size)
+
+
+def _converted(found: checkpoint.Checkpoint) -> Adapter:
+    """The adapter of a checkpoint that `convert official` made, which holds a module's own names."""
+    state, where = found.tensors(), str(found.path)
+    layers = {
+        name.removeprefix("transformer.").removesuffix(".lora_A.weight"): (
+            state[name.replace(".lora_A.", ".lora_B.")].shape[0],
+            value.shape[1],
+        )
+        for name, value in state.items()
+        if name.endswith(".lora_A.weight") and name.replace(".lora_A.", ".lora_B.") in state
+    }
+    adapter = Adapter(decode(AdapterConfig, found.config, where=where), layers)
+    require_keys(adapter.state_dict(), state, where=where)
+    adapter.load_state_dict(state)
+    return adapter
 
 
 def _filled(config: FillerConfig, state: Mapping[str, Tensor], where: str) -> Filler:
