@@ -15,7 +15,7 @@ from torch import Tensor
 from visionsmith.checkpoint import read_tensors
 from visionsmith.errors import CheckpointError
 
-__all__ = ["find_folder", "read_config", "read_weights"]
+__all__ = ["find_folder", "find_pipeline", "read_config", "read_weights"]
 
 FILES = [
     "config.json",
@@ -26,6 +26,7 @@ FILES = [
     "vocab.json",
     "merges.txt",
 ]
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
 def find_folder(source: str | Path, *, download: bool = False) -> Path:
@@ -56,6 +57,41 @@ def find_folder(source: str | Path, *, download: bool = False) -> Path:
         raise CheckpointError(
             f"cannot be downloaded ({reason})", where=str(source), do="check the id"
         ) from error
+
+
+def find_pipeline(source: str | Path, kind: str, parts: Sequence[str], *, download: bool = False) -> Path:
+    """The folder of a pipeline of diffusers, its weights all safetensors; see `find_folder`.
+
+    Args:
+        source: a folder or a hub id.
+        kind: class of the pipeline.
+        parts: its subfolders that have weights.
+        download: whether what the cache lacks may be fetched.
+
+    Raises:
+        CheckpointError: it is another kind of model, or a part has no weights, or has them as a pickle only.
+    """
+    folder = find_folder(source, download=download)
+    try:
+        found = json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("_class_name")
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"is neither a checkpoint nor a folder of diffusers (its model_index.json: {error})",
+            where=folder,
+            do="give the folder of a trained model, or one that a pipeline's `save_pretrained` wrote",
+        ) from error
+    if found != kind:
+        raise CheckpointError(f"holds a {found}, not a {kind}", where=folder, do=f"give a {kind}")
+    for part in parts:
+        if not any((folder / part).glob("*.safetensors")):
+            pickled = any(file for pattern in PICKLES for file in (folder / part).glob(pattern))
+            reason = (
+                "holds its weights only as a pickle, which could run code" if pickled else "has no weights"
+            )
+            raise CheckpointError(
+                f"its {part} {reason}", where=folder, do="give a folder of safetensors files"
+            )
+    return folder
 
 
 def read_config(folder: Path, *types: str) -> dict[str, Any]:

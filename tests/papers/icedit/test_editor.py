@@ -201,6 +201,20 @@ def test_an_adapter_alone_needs_a_model(trained: Path, editor: Editor, tmp_path:
     )
 
 
+def test_another_pipeline_is_named(editor: Editor, tmp_path: Path) -> None:
+    assert editor.adapter is not None
+    save_file(export(editor.adapter), tmp_path / "mine.safetensors")
+    (tmp_path / "base").mkdir()
+    index = tmp_path / "base" / "model_index.json"
+    for kind, says in (
+        ("StableDiffusionPipeline", "not a FluxFillPipeline"),
+        ("FluxFillPipeline", "vae has no weights"),
+    ):
+        index.write_text(json.dumps({"_class_name": kind}), encoding="utf-8")
+        with pytest.raises(CheckpointError, match=says):
+            load_editor(tmp_path / "mine.safetensors", base=tmp_path / "base")
+
+
 def test_a_converted_adapter_is_the_published_one(trained: Path, tmp_path: Path) -> None:
     file, made = tmp_path / "theirs.safetensors", tmp_path / "made"
     adapter = adapter_for(load_filler(trained)[0].transformer, AdapterConfig(rank=2, alpha=6.0, experts=3))

@@ -25,6 +25,7 @@ __all__ = ["flow_scheduler", "load_editor", "load_filler", "parts_of"]
 
 ADAPTER = "adapter."
 FLUX = "FluxFillPipeline"
+FLUX_PARTS = ("vae", "text_encoder", "text_encoder_2", "transformer")
 FLUX_SIZE = 512
 TEMPLATE = (
     "A diptych with two side-by-side images of the same scene. On the right, the scene is exactly the same as on the "
@@ -125,9 +126,9 @@ def _parts(source: str | Path, *, download: bool) -> Parts:
     if checkpoint.is_checkpoint(path):
         return parts_of(*load_filler(path))
     from visionsmith.diffusion.library import FluxFillPipeline, silenced
-    from visionsmith.papers.model_folder import find_folder
+    from visionsmith.papers.model_folder import find_pipeline
 
-    folder = find_folder(source, download=download)
+    folder = find_pipeline(source, FLUX, FLUX_PARTS, download=download)
     with library_load(), silenced():
         try:
             pipeline = FluxFillPipeline.from_pretrained(folder, use_safetensors=True, local_files_only=True)

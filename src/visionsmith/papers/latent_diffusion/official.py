@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from visionsmith.memory.locks import library_load, require_loaded
 from visionsmith.papers.latent_diffusion.config import LatentDiffusionConfig
 from visionsmith.papers.latent_diffusion.model import LatentDiffusion
 from visionsmith.papers.latent_diffusion.painter import TOKENIZER_FILE, Painter
+from visionsmith.papers.model_folder import find_pipeline
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["from_official", "load_autoencoder", "load_checkpoint", "load_painter"]
 
 PIPELINE = "StableDiffusionPipeline"
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+PARTS = ("vae", "text_encoder", "unet")
 
 
 def from_official(state: Mapping[str, Tensor], config: LatentDiffusionConfig) -> LatentDiffusion:
@@ -82,7 +82,7 @@ def load_painter(source: str | Path, *, download: bool = False) -> Painter:
     path = Path(source)
     if checkpoint.is_checkpoint(path):
         return Painter.of(*load_checkpoint(path))
-    return Painter(_pipeline(_folder(source, download=download)))
+    return Painter(_pipeline(find_pipeline(source, PIPELINE, PARTS, download=download)))
 
 
 def load_autoencoder(source: str | Path) -> AutoencoderKL:
@@ -106,32 +106,6 @@ def load_autoencoder(source: str | Path) -> AutoencoderKL:
     require_keys(made.state_dict(), state, where=str(path))
     made.load_state_dict(state)
     return made.eval()
-
-
-def _folder(source: str | Path, *, download: bool) -> Path:
-    from visionsmith.papers.model_folder import find_folder
-
-    folder = find_folder(source, download=download)
-    try:
-        kind = json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("_class_name")
-    except (OSError, ValueError, AttributeError) as error:
-        raise CheckpointError(
-            f"is neither a checkpoint nor a folder of diffusers (its model_index.json: {error})",
-            where=folder,
-            do="give the folder of a trained model, or one that a pipeline's `save_pretrained` wrote",
-        ) from error
-    if kind != PIPELINE:
-        raise CheckpointError(f"holds a {kind}, not a {PIPELINE}", where=folder, do=f"give a {PIPELINE}")
-    for part in ("vae", "text_encoder", "unet"):
-        if not any((folder / part).glob("*.safetensors")):
-            pickled = any(file for pattern in PICKLES for file in (folder / part).glob(pattern))
-            reason = (
-                "holds its weights only as a pickle, which could run code" if pickled else "has no weights"
-            )
-            raise CheckpointError(
-                f"its {part} {reason}", where=folder, do="give a folder of safetensors files"
-            )
-    return folder
 
 
 def _pipeline(folder: Path) -> StableDiffusionPipeline:

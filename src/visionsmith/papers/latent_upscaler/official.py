@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,10 +24,12 @@ from visionsmith.memory.locks import library_load, require_loaded
 from visionsmith.papers.latent_upscaler.config import UpscalerConfig
 from visionsmith.papers.latent_upscaler.enlarger import Enlarger
 from visionsmith.papers.latent_upscaler.model import make_upscaler
+from visionsmith.papers.model_folder import find_pipeline
 
 __all__ = ["from_official", "load_enlarger"]
 
 PIPELINE = "StableDiffusionLatentUpscalePipeline"
+PARTS = ("vae", "text_encoder", "unet")
 
 
 def from_official(state: Mapping[str, Tensor], config: UpscalerConfig | None) -> UNet2DConditionModel:
@@ -74,7 +75,7 @@ def load_enlarger(source: str | Path, *, base: str | Path | None = None, downloa
 
     path = Path(source)
     if not checkpoint.is_checkpoint(path):
-        return Enlarger(_pipeline(_folder(source, download=download)))
+        return Enlarger(_pipeline(find_pipeline(source, PIPELINE, PARTS, download=download)))
     found = checkpoint.read(path, paper="latent_upscaler")
     config = decode(UpscalerConfig, found.config, where=str(path))
     unet = from_official(found.tensors(), config).to(memory_format=torch.channels_last)
@@ -89,30 +90,6 @@ def load_enlarger(source: str | Path, *, base: str | Path | None = None, downloa
             do="give the base that it was trained with",
         )
     return Enlarger.of(unet, painter)
-
-
-def _folder(source: str | Path, *, download: bool) -> Path:
-    from visionsmith.papers.model_folder import find_folder
-
-    folder = find_folder(source, download=download)
-    try:
-        kind = json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("_class_name")
-    except (OSError, ValueError, AttributeError) as error:
-        raise CheckpointError(
-            f"is neither a checkpoint nor a folder of diffusers (its model_index.json: {error})",
-            where=folder,
-            do="give the folder of a trained model, or one that a pipeline's `save_pretrained` wrote",
-        ) from error
-    if kind != PIPELINE:
-        raise CheckpointError(f"holds a {kind}, not a {PIPELINE}", where=folder, do=f"give a {PIPELINE}")
-    for part in ("vae", "text_encoder", "unet"):
-        if not any((folder / part).glob("*.safetensors")):
-            raise CheckpointError(
-                f"its {part} has no weights as safetensors",
-                where=folder,
-                do="give a folder of safetensors files",
-            )
-    return folder
 
 
 def _pipeline(folder: Path) -> StableDiffusionLatentUpscalePipeline:
