@@ -78,6 +78,20 @@ def test_updates_follow_the_equation() -> None:
     assert float(update.square().mean().sqrt()) * 0.2 * math.sqrt(6) == pytest.approx(0.2, rel=0.25)
 
 
+def test_products_in_bfloat16_are_near() -> None:
+    def update(half: bool) -> torch.Tensor:
+        layer = nn.Linear(24, 16, bias=False)
+        nn.init.zeros_(layer.weight)
+        layer.weight.grad = torch.randn(16, 24, generator=torch.Generator().manual_seed(1))
+        config = OptimConfig(optimizer="muon", lr=1.0, weight_decay=0.0, adamw_for=())
+        make_optimizer(layer, config, half=half).step()
+        return layer.weight.detach()
+
+    full, halved = update(False), update(True)
+    assert not torch.equal(full, halved)
+    assert float((full - halved).norm() / full.norm()) < 0.05
+
+
 def test_the_rest_is_adamw() -> None:
     def trained(optimizer: str) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)

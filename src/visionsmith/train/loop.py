@@ -126,7 +126,7 @@ class _Loop:
     def _run_stage(self, stage: StageConfig, first_step: int, last_step: int, latest: Path | None) -> None:
         stepper = Stepper(self.task.objective)
         set_trainable(self.task.objective, stage)
-        optimizer = make_optimizer(self.task.objective, stage.optim)
+        optimizer = make_optimizer(self.task.objective, stage.optim, half=self.config.precision == "bf16")
         self.accelerator.free_memory()
         self.model, self.optimizer = self.accelerator.prepare(stepper, optimizer)
         if first_step == 0 or latest is not None:

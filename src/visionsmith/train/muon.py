@@ -47,7 +47,14 @@ class MuonAdamW(torch.optim.Optimizer):
     """One optimiser over groups of two kinds: "matrices" True (Muon) and False (AdamW)."""
 
     def __init__(
-        self, groups: Groups, *, lr: float, momentum: float, betas: tuple[float, float], eps: float
+        self,
+        groups: Groups,
+        *,
+        lr: float,
+        momentum: float,
+        betas: tuple[float, float],
+        eps: float,
+        half: bool = False,
     ) -> None:
         """Make it.
 
@@ -58,11 +65,13 @@ class MuonAdamW(torch.optim.Optimizer):
             momentum: of Muon, with Nesterov's correction.
             betas: of AdamW.
             eps: of AdamW.
+            half: whether Muon's products are in bfloat16, of which they need no more; on CUDA they always are.
 
         Raises:
             ConfigError: a matrix is sharded over processes.
         """
         super().__init__(groups, {"lr": lr, "momentum": momentum, "betas": betas, "eps": eps})
+        self.half = half
         for group in self.param_groups:
             if group["matrices"] and any(_sharded(p) for p in group["params"]):
                 raise ConfigError(
@@ -92,7 +101,8 @@ class MuonAdamW(torch.optim.Optimizer):
             places = [place for place, p in enumerate(learned) if p.shape == shape]
             stacked = torch.stack([ahead[place].flatten(1) for place in places])
             kept = stacked.dtype
-            updates = orthogonal(stacked.bfloat16() if stacked.is_cuda else stacked.float()).to(kept)
+            products = torch.bfloat16 if self.half or stacked.is_cuda else torch.float32
+            updates = orthogonal(stacked.to(products)).to(kept)
             scale = group["lr"] * _RMS * math.sqrt(max(stacked.shape[1:]))
             shaped = list(updates.reshape(-1, *shape))
             torch._foreach_add_([learned[place] for place in places], shaped, alpha=-scale)

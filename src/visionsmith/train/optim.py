@@ -33,8 +33,14 @@ def set_trainable(model: nn.Module, stage: StageConfig) -> None:
         parameter.requires_grad_(any(fnmatchcase(name, pattern) for pattern in stage.trainable))
 
 
-def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """The optimiser over the trainable parameters; those of fewer than two dimensions decay only if told to."""
+def make_optimizer(model: nn.Module, config: OptimConfig, *, half: bool = False) -> torch.optim.Optimizer:
+    """The optimiser over the trainable parameters; those of fewer than two dimensions decay only if told to.
+
+    Args:
+        model: whose parameters.
+        config: kind and settings.
+        half: whether the run computes in bfloat16; then so do the products of Muon.
+    """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
@@ -63,6 +69,7 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimiz
             momentum=config.momentum,
             betas=(config.beta1, config.beta2),
             eps=config.eps,
+            half=half,
         )
     return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps)
 

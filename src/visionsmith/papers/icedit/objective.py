@@ -1,4 +1,4 @@
-"""Rectified flow over the whole diptych: both halves count, also the one that may be seen, as in the public code."""
+"""Rectified flow over the whole diptych. For an edit both halves count, also the seen one, as in the public code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ __all__ = ["EditObjective", "FillingObjective", "Frozen", "flow_error"]
 
 
 def flow_error(
-    transformer: Any, batch: dict[str, Tensor], text: tuple[Tensor, Tensor], gray: Tensor, factor: int
+    transformer: Any,
+    batch: dict[str, Tensor],
+    text: tuple[Tensor, Tensor],
+    gray: Tensor,
+    factor: int,
+    *,
+    seen: float = 1.0,
 ) -> Tensor:
     """Squared error of the velocity at a random time, the sigmoid of a normal draw; `b`, one for each diptych.
 
@@ -26,6 +32,7 @@ def flow_error(
         text: states `b m d` and the one embedding `b p`.
         gray: scaled latents `c i j` of a hidden half.
         factor: pixels a side of a latent position.
+        seen: weight of a half that may be seen, against 1 of a hidden one.
     """
     clean = side_by_side(batch["left"], batch["right"])
     told = conditions(batch["left"], batch["right"], gray.to(clean), batch["hidden"], factor)
@@ -34,23 +41,37 @@ def flow_error(
     share = times.view(-1, 1, 1, 1)
     noisy = (1 - share) * clean + share * noise
     found = predict(transformer, pack(noisy), told, times, text, (clean.shape[2], clean.shape[3]))
-    return (found.float() - pack(noise - clean)).square().mean(dim=(1, 2))
+    error = (found.float() - pack(noise - clean)).square().mean(dim=2)
+    # The last of the conditions is a position of the mask: 1 where a token is hidden.
+    weight = torch.where(told[..., -1] > 0, 1.0, seen)
+    return (error * weight).sum(dim=1) / weight.sum(dim=1)
 
 
 class FillingObjective(nn.Module):
-    """The transformer learns; the text encoder is frozen."""
+    """The transformer learns, and the text encoder where a stage says so."""
 
-    def __init__(self, transformer: Any, text_encoder: Any, gray: Tensor, factor: int) -> None:
+    def __init__(
+        self, transformer: Any, text_encoder: Any, gray: Tensor, factor: int, *, seen: float = 1.0
+    ) -> None:
+        """Make it.
+
+        Args:
+            transformer: a `FluxTransformer2DModel`.
+            text_encoder: gives states and the one embedding of "tokens".
+            gray: scaled latents `c i j` of a hidden half.
+            factor: pixels a side of a latent position.
+            seen: weight of a half that may be seen, see `flow_error`.
+        """
         super().__init__()
         self.transformer, self.text_encoder = transformer, text_encoder
-        self.gray, self.factor = gray, factor
+        self.gray, self.factor, self.seen = gray, factor, seen
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Losses of a batch: see `flow_error`, and "tokens" int64 `b m`."""
-        with torch.no_grad():
-            text = self.text_encoder(batch["tokens"])
+        text = self.text_encoder(batch["tokens"])
         states = (text.last_hidden_state, text.pooler_output)
-        return {"loss": flow_error(self.transformer, batch, states, self.gray, self.factor).mean()}
+        error = flow_error(self.transformer, batch, states, self.gray, self.factor, seen=self.seen)
+        return {"loss": error.mean()}
 
 
 @dataclass

@@ -22,9 +22,12 @@ class FillerRecipe:
     painter: str | None = None
     """A checkpoint of latent diffusion, whose autoencoder and text encoder are used; none: the one that ships."""
     drop_text: float = 0.1
+    seen: float = 1.0
+    """Weight of the half that may be seen, against 1 of the hidden one."""
 
     def __post_init__(self) -> None:
         _share("drop_text", self.drop_text)
+        _share("seen", self.seen)
 
 
 @config
@@ -60,23 +63,24 @@ def filler() -> FillerRecipe:
     return FillerRecipe(
         transformer=TransformerConfig(
             heads=4,
-            head_width=40,
-            rotary=(8, 16, 16),
+            head_width=48,
+            rotary=(8, 20, 20),
             dual=1,
-            single=5,
+            single=6,
             text_width=128,
             pooled_width=128,
             guidance=False,
         ),
+        seen=0.1,
         train=TrainConfig(
             stages=(
                 StageConfig(
                     name="filler",
-                    steps=1500,
-                    trainable=("transformer.*",),
+                    steps=4500,
+                    trainable=("transformer.*", "text_encoder.*"),
                     optim=OptimConfig(
                         optimizer="muon",
-                        adamw_for=("*x_embedder*", "*proj_out.weight"),
+                        adamw_for=("*x_embedder*", "transformer.proj_out.weight", "*_embedding.weight"),
                         lr=2.5e-3,
                         momentum=0.95,
                         warmup_steps=100,
@@ -84,7 +88,7 @@ def filler() -> FillerRecipe:
                     ),
                 ),
             ),
-            batch_size=16,
+            batch_size=32,
             ema=0.998,
             precision="auto",
             threads=1,

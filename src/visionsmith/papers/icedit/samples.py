@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -20,8 +21,10 @@ __all__ = ["Diptych", "DiptychCollate", "EditSamples", "FillingSamples", "encode
 Diptych = tuple[Tensor, Tensor, bool, str]
 """Latents `c i j` of the left and the right half, whether the left one is hidden (or the right), and the text."""
 
-NEAR = 6
-"""Emoji are in the order of their code points: so few places away is often the same one with another skin or gender."""
+SAME, LIKE = 0.15, 0.55
+"""Chance that the half beside the hidden one is the same picture, or one that is like it; else it is any."""
+NEARER = 0.25
+"""Chance that a picture that is like another is the very next one to it; else one further, and so on."""
 BATCH = 64
 
 
@@ -63,10 +66,11 @@ def encoded(vae: Any, world: EditWorld, file: Path | None = None, *, progress: b
 
 
 class FillingSamples(Dataset[Diptych]):
-    """`dataset[(epoch, place)]` -> a diptych with one half hidden, and that half's caption.
+    """`dataset[(epoch, place)]` -> a diptych with one half hidden, and a text that tells what is in that half.
 
-    The other half is the same picture, one that is like it, or any: what a model that was trained on the pictures of
-    the web has seen of pictures in a row.
+    The other half is the same picture, one that is like it, or any; the text is the hidden half's caption, or says what
+    both show: what a model that was trained on the pictures of the web has seen and read of pictures in a row. Nothing
+    here asks for an edit.
     """
 
     def __init__(self, world: EditWorld, latents: Tensor, *, drop_text: float, seed: int) -> None:
@@ -78,20 +82,32 @@ class FillingSamples(Dataset[Diptych]):
 
     def __getitem__(self, key: Key) -> Diptych:
         rng = generator(self.seed, *key)
-        shown = self.world.shown
-        asked = shown[key[1]]
-        kind = rng.random()
-        if kind < 0.35:
-            other = asked
-        elif kind < 0.8:
-            place = key[1] + int(rng.integers(-NEAR, NEAR + 1))
-            other = shown[min(max(place, 0), len(shown) - 1)]
-        else:
-            other = shown[int(rng.integers(len(shown)))]
-        text = "" if rng.random() < self.drop_text else self.world.captions[asked]
+        asked = self.world.shown[key[1]]
+        other = self._beside(key[1], rng)
+        text = "" if rng.random() < self.drop_text else self._text(asked, other, rng)
         left_hidden = bool(rng.random() < 0.2)
         left, right = (asked, other) if left_hidden else (other, asked)
         return self.latents[left], self.latents[right], left_hidden, text
+
+    def _beside(self, place: int, rng: np.random.Generator) -> int:
+        shown = self.world.shown
+        kind = rng.random()
+        if kind < SAME:
+            return shown[place]
+        if kind < SAME + LIKE:
+            # Pictures are in an order in which the next ones are often the same with another skin, gender or thing.
+            away = int(rng.geometric(NEARER)) * (1 if rng.random() < 0.5 else -1)
+            return shown[min(max(place + away, 0), len(shown) - 1)]
+        return shown[int(rng.integers(len(shown)))]
+
+    def _text(self, asked: int, other: int, rng: np.random.Generator) -> str:
+        caption = self.world.captions[asked]
+        if rng.random() < 0.5:
+            return caption
+        if asked == other:
+            return f"side by side, the same picture: {caption}"
+        # The hidden one first: a long text is cut at its end.
+        return f"side by side, {caption} and {self.world.captions[other]}"
 
 
 class EditSamples(Dataset[Diptych]):

@@ -170,7 +170,7 @@ def filler_task(
     return Task(
         paper=PAPER,
         objective=FillingObjective(
-            model.transformer, model.text_encoder, gray, model.config.autoencoder.factor
+            model.transformer, model.text_encoder, gray, model.config.autoencoder.factor, seen=recipe.seen
         ),
         dataset=samples,
         plan=ShuffledBatches(range(len(samples)), recipe.train.batch_size, recipe.train.seed),
