@@ -116,6 +116,7 @@ def tower() -> TowerRecipe:
                 optimizer="muon", lr=6e-3, momentum=0.95, warmup_steps=50, weight_decay=0.05, beta2=0.98
             ),
             batch_size=16,
+            precision="auto",
             threads=1,
             save_every=200,
             evaluate_every=500,
@@ -149,6 +150,7 @@ def language() -> LanguageRecipe:
                 final_lr=0.05,
             ),
             batch_size=16,
+            precision="auto",
             threads=1,
             save_every=100,
         ),
@@ -192,16 +194,17 @@ def tiny() -> LlavaRecipe:
                 ),
                 StageConfig(
                     name="instruct",
-                    steps=2500,
+                    steps=7000,
                     trainable=("*projector*", "*language*"),
                     # DIFFERS: 2e-5 keeps what a large language model knows; this one has yet to learn most of it.
                     optim=both,
                 ),
             ),
             batch_size=16,
+            precision="auto",
             threads=1,
             save_every=200,
-            evaluate_every=400,
+            evaluate_every=1000,
         ),
     )
 
