@@ -76,7 +76,7 @@ def filler() -> FillerRecipe:
             stages=(
                 StageConfig(
                     name="filler",
-                    steps=4500,
+                    steps=4000,
                     trainable=("transformer.*", "text_encoder.*"),
                     optim=OptimConfig(
                         optimizer="muon",
