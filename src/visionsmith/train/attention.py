@@ -69,7 +69,9 @@ def _attend(
     if attn_mask is not None and attn_mask.dtype == torch.bool:
         attn_mask = torch.zeros_like(attn_mask, dtype=torch.bfloat16).masked_fill_(~attn_mask, -math.inf)
     parts = (part.to(torch.bfloat16) for part in (query, key, value))
-    found: Tensor = _Attention.apply(*parts, attn_mask, is_causal, scale or query.shape[3] ** -0.5)  # type: ignore[no-untyped-call]
+    found: Tensor = _Attention.apply(
+        *parts, attn_mask, is_causal, query.shape[3] ** -0.5 if scale is None else scale
+    )  # type: ignore[no-untyped-call]
     return found
 
 
@@ -91,24 +93,30 @@ class _Attention(torch.autograd.Function):
             query, key, value, 0.0, causal, attn_mask=mask, scale=scale
         )
         ctx.save_for_backward(query, key, value, mask, out, total)
-        ctx.causal, ctx.scale = causal, scale
+        ctx.causal, ctx.scale, ctx.lead = causal, scale, query.shape[:2]
         found: Tensor = out
         return found
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, mask, out, total = ctx.saved_tensors
-        parts = [part.flatten(0, 1) for part in (query, key, value, out, *gradients, total.unsqueeze(-1))]
+        (given,) = gradients
+        parts = [part.flatten(0, 1) for part in (query, key, value, out, given, total.unsqueeze(-1))]
+        query, key, value, out, given, total = parts
         masks = None if mask is None else mask.flatten(0, 1)
-        found = [torch.empty_like(part) for part in parts[:3]]
-        held = max(1, CACHED // (query.shape[2] * key.shape[2]))
-        for begin in range(0, len(parts[0]), held):
+        found = [torch.empty_like(part) for part in (query, key, value)]
+        held = max(1, CACHED // (query.shape[1] * key.shape[1]))
+        for begin in range(0, len(query), held):
             some = slice(begin, begin + held)
-            seen = None if masks is None else masks[some]
-            slopes = _slopes(*(part[some] for part in parts), seen, ctx.causal, ctx.scale)
+            slopes = _slopes(
+                *(query[some], key[some], value[some], out[some], given[some], total[some]),
+                None if masks is None else masks[some],
+                causal=ctx.causal,
+                scale=ctx.scale,
+            )
             for whole, part in zip(found, slopes, strict=True):
                 whole[some] = part
-        return *(part.unflatten(0, query.shape[:2]) for part in found), None, None, None
+        return *(part.unflatten(0, ctx.lead) for part in found), None, None, None  # type: ignore[no-untyped-call]
 
 
 def _slopes(
@@ -119,6 +127,7 @@ def _slopes(
     given: Tensor,
     total: Tensor,
     mask: Tensor | None,
+    *,
     causal: bool,
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
