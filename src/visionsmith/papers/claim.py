@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["Claim", "apart", "mean", "spread"]
+__all__ = ["Claim", "apart", "mean", "range_of", "spread"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,11 @@ def mean(values: Sequence[float]) -> float:
 def spread(values: Sequence[float]) -> str:
     """Mean and range of shares over seeds: "41.2% (39.8% to 42.5%)"."""
     return f"{mean(values):.1%} ({min(values):.1%} to {max(values):.1%})"
+
+
+def range_of(values: Sequence[float], digits: int) -> str:
+    """Mean and range over seeds: "0.412 (0.398 to 0.425)"."""
+    return f"{mean(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 def apart(higher: Sequence[float], lower: Sequence[float]) -> bool:

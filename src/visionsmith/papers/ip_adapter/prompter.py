@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ import torch
 from torch import Tensor
 
 from visionsmith.errors import CheckpointError, ConfigError
+from visionsmith.image.io import read_image
 from visionsmith.papers.ip_adapter.adapter import IPAdapter
 from visionsmith.papers.ip_adapter.attachment import Attachment, ImagePrompt, Scale
 from visionsmith.papers.ip_adapter.encoder import ImageEncoder, Picture
 from visionsmith.papers.ip_adapter.header import encoder_by_width
-from visionsmith.papers.latent_diffusion import Painter
+from visionsmith.papers.latent_diffusion import Painter, control_picture
 
 __all__ = ["ImagePrompter"]
 
@@ -73,6 +75,8 @@ class ImagePrompter:
         seed: int = 0,
         scale: Scale = 1.0,
         masks: Sequence[np.ndarray] | None = None,
+        control: Picture | None = None,
+        control_scale: float = 1.0,
         guidance: float = 3.0,
         **settings: Any,
     ) -> np.ndarray:
@@ -85,6 +89,8 @@ class ImagePrompter:
             seed: of the first; the next have the next ones.
             scale: how much the pictures count, for all layers or by the beginning of a layer's name.
             masks: where each of the pictures counts, float `h w` from 0 to 1; None: everywhere.
+            control: what the painter's ControlNet reads, in the painting's shape: a drawing, depth, a pose, ...
+            control_scale: how much it counts.
             guidance: how much more text and pictures count than none; the paper's is 7.5.
             settings: of `Painter.paint`: steps, negative, height, width, progress.
 
@@ -102,6 +108,7 @@ class ImagePrompter:
             raise ConfigError(
                 f"{len(masks)} masks for {len(pictures)} pictures", do="give one mask a picture, or none"
             )
+        settings |= self._control(control, control_scale, settings)
         features = self.encoder.encode(pictures)
         prompts: list[tuple[Tensor, Tensor | None]]
         if masks is None:
@@ -136,6 +143,28 @@ class ImagePrompter:
         """
         said = [""] * len(features) if texts is None else list(texts)
         return self._paint([(features[:, None], None)], said, range(len(said)), scale, guidance, settings)
+
+    def _control(self, control: Picture | None, scale: float, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments of a pipeline with a ControlNet; none where it has none."""
+        steered = hasattr(self.painter.pipeline, "controlnet")
+        if control is None:
+            if steered:
+                raise ConfigError(
+                    "the painter has a ControlNet, and no control picture was given",
+                    do="give one, or another painter",
+                )
+            return {}
+        if not steered:
+            raise ConfigError(
+                "a control picture was given, and the painter has no ControlNet",
+                do="open the adapter with controlnet=FOLDER",
+            )
+        picture = control if isinstance(control, np.ndarray) else read_image(Path(control))
+        height, width = (settings.get(name) or self.painter.size for name in ("height", "width"))
+        return {
+            "image": control_picture(picture, height, width),
+            "controlnet_conditioning_scale": float(scale),
+        }
 
     @torch.no_grad()
     def _paint(

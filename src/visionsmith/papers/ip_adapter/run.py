@@ -22,6 +22,7 @@ def load(
     *,
     base: str | Path | None = None,
     encoder: str | Path | None = None,
+    controlnet: str | Path | None = None,
     download: bool = False,
     device: str = "cpu",
 ) -> ImagePrompter:
@@ -33,18 +34,21 @@ def load(
         base: a checkpoint of latent diffusion, a folder of diffusers or a hub id; None: the one that the adapter names,
             or else the one that ships.
         encoder: a folder of transformers or a hub id; None: likewise.
+        controlnet: a folder of diffusers with a `ControlNetModel`, or a hub id; None: no control.
         download: allow the network for a hub id that is not in the local cache.
         device: where to place painter and adapter.
     """
     from visionsmith.papers.ip_adapter.encoder import open_encoder
     from visionsmith.papers.ip_adapter.official import load_adapter
     from visionsmith.papers.ip_adapter.prompter import ImagePrompter
-    from visionsmith.papers.latent_diffusion import load_painter
+    from visionsmith.papers.latent_diffusion import load_painter, with_control
     from visionsmith.papers.paper import shipped_checkpoint
 
     adapter = load_adapter(shipped_checkpoint("ip_adapter") if source is None else source)
     config = adapter.config
     painter = load_painter(base or config.base or shipped_checkpoint("latent_diffusion"), download=download)
+    if controlnet is not None:
+        painter = with_control(painter, controlnet, download=download)
     reader = str(encoder) if encoder is not None else config.encoder
     return ImagePrompter(painter, adapter, open_encoder(reader, config.variant, download=download)).to(device)
 
@@ -59,6 +63,11 @@ def command(
         list[Path] | None,
         typer.Option(help="A picture that is white where a prompt counts; one for each of them, or none."),
     ] = None,
+    control: Annotated[
+        Path | None, typer.Option(help="What the ControlNet reads: edges, depth, a pose, ...")
+    ] = None,
+    control_scale: Annotated[float, typer.Option(help="How much the control picture counts.")] = 1.0,
+    controlnet: Annotated[str | None, typer.Option(help="ControlNet: diffusers folder or hub id.")] = None,
     steps: Annotated[int, typer.Option(help="Of the sampler.")] = 25,
     guidance: Annotated[float, typer.Option(help="How much more the prompts count than none.")] = 3.0,
     negative: Annotated[str, typer.Option(help="What the pictures should not be.")] = "",
@@ -86,7 +95,9 @@ def command(
 
     sheet = free_name("ip_adapter", output)
     prompts = [read_image(picture) for picture in pictures]
-    prompter = load(checkpoint, base=base, encoder=encoder, download=download, device=device)
+    prompter = load(
+        checkpoint, base=base, encoder=encoder, controlnet=controlnet, download=download, device=device
+    )
     painted = prompter.paint(
         prompts,
         text=text,
@@ -94,6 +105,8 @@ def command(
         seed=seed,
         scale=scale,
         masks=[_mask(file) for file in mask] if mask else None,
+        control=control,
+        control_scale=control_scale,
         steps=steps,
         guidance=guidance,
         negative=negative,

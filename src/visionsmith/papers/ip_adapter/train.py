@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from visionsmith.train.run_folder import RunFolder
     from visionsmith.train.task import Export, Task
 
-__all__ = ["make_task", "new_objective", "train"]
+__all__ = ["make_task", "new_objective", "open_base", "train"]
 
 QUICK = 48
 """Prompts that a running training is judged by, and the sampler's steps for them."""
@@ -43,16 +43,12 @@ def train(
     Returns:
         The folder of the finished checkpoint.
     """
-    import torch
-
     from visionsmith.papers.ip_adapter.encoder import open_encoder
-    from visionsmith.papers.latent_diffusion import Judge, load_painter, open_world
-    from visionsmith.papers.paper import shipped_checkpoint
+    from visionsmith.papers.latent_diffusion import Judge, open_world
     from visionsmith.papers.training import train_once
 
     # Before anything is written.
-    painter = load_painter(recipe.base or shipped_checkpoint("latent_diffusion"))
-    painter.pipeline.unet.to(memory_format=torch.channels_last)  # faster on processors
+    painter = open_base(recipe)
     encoder = open_encoder(recipe.encoder, recipe.variant)
 
     def make(recipe: IPAdapterRecipe, run: RunFolder, show: bool) -> Task:
@@ -62,6 +58,18 @@ def train(
         return make_task(recipe, world, painter, encoder, judge, folder=run.path, progress=show)
 
     return train_once("ip_adapter", recipe, make, data=data, output=output, resume=resume, progress=progress)
+
+
+def open_base(recipe: IPAdapterRecipe) -> Painter:
+    """The painter that a recipe names, or the one that ships."""
+    import torch
+
+    from visionsmith.papers.latent_diffusion import load_painter
+    from visionsmith.papers.paper import shipped_checkpoint
+
+    painter = load_painter(recipe.base or shipped_checkpoint("latent_diffusion"))
+    painter.pipeline.unet.to(memory_format=torch.channels_last)  # faster on processors
+    return painter
 
 
 def make_task(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         NoiseConfig,
         TextConfig,
     )
+    from visionsmith.papers.latent_diffusion.control import control_picture, with_control
     from visionsmith.papers.latent_diffusion.latents import latents_of
     from visionsmith.papers.latent_diffusion.measure import Judge, evenly
     from visionsmith.papers.latent_diffusion.model import (
@@ -45,6 +46,7 @@ __all__ = [
     "Pictures",
     "TextConfig",
     "World",
+    "control_picture",
     "decode",
     "encode",
     "evenly",
@@ -64,11 +66,13 @@ __all__ = [
     "text_config",
     "text_state",
     "tokenize",
+    "with_control",
 ]
 
 _HOME = {
     "autoencoder": ("decode", "encode", "make_autoencoder"),
     "config": ("AutoencoderConfig", "LatentDiffusionConfig", "NoiseConfig", "TextConfig"),
+    "control": ("control_picture", "with_control"),
     "latents": ("latents_of",),
     "measure": ("Judge", "evenly"),
     "model": ("LatentDiffusion", "make_denoiser", "make_noise", "make_sampler"),

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from visionsmith.papers.claim import Claim, apart, mean
+from visionsmith.papers.claim import Claim, apart, mean, range_of
 
 if TYPE_CHECKING:
     from visionsmith.papers.latent_diffusion import World
@@ -108,7 +108,7 @@ def _pictures(painted: Sequence[Mapping[str, Mapping[str, float]]]) -> Claim:
         source="section 5.1, table 1 (ablation)",
         paper="FID 7.99 with the prior, 16.55 with the text embedding, 9.16 with a decoder trained on text embeddings",
         measured="; ".join(
-            f"{arm}: distance {_spread(frechet[arm], 3)}, true caption first {_spread(top1[arm], 2)}"
+            f"{arm}: distance {range_of(frechet[arm], 3)}, true caption first {range_of(top1[arm], 2)}"
             for arm in frechet
         ),
         holds=apart(frechet["text"], frechet["prior"]),
@@ -122,7 +122,7 @@ def _pictures(painted: Sequence[Mapping[str, Mapping[str, float]]]) -> Claim:
 def _embeddings(cards: Mapping[str, Sequence[Mapping[str, float]]], text: Mapping[str, float]) -> Claim:
     def said(name: str) -> str:
         values = "; ".join(
-            f"{arm} {_spread([card[name] for card in each], 3)}" for arm, each in cards.items()
+            f"{arm} {range_of([card[name] for card in each], 3)}" for arm, each in cards.items()
         )
         return f"{name}: {values}; text {text[name]:.3f}"
 
@@ -163,13 +163,9 @@ def _samples(folder: Path, world: World, *, progress: bool) -> Claim:
         statement="Of two samples, the one nearer to the text's embedding is the better one.",
         source="section 2.2",
         paper="two samples are drawn in all results",
-        measured=f"cosine with the true embedding: {_spread(cosine[2], 4)} of two, {_spread(cosine[1], 4)} of one",
+        measured=f"cosine with the true embedding: {range_of(cosine[2], 4)} of two, {range_of(cosine[1], 4)} of one",
         holds=apart(cosine[2], cosine[1]),
         command=COMMAND,
         note=f"300 held-out captions, the {len(SEEDS)} diffusion priors",
         values=tuple((f"cosine_{samples}", mean(values)) for samples, values in cosine.items()),
     )
-
-
-def _spread(values: Sequence[float], digits: int) -> str:
-    return f"{mean(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
