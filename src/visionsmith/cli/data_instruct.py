@@ -45,6 +45,12 @@ def instruct_command(
     count: Annotated[int, typer.Option(help="Built-in scenes.", min=1)] = 100,
     seed: Annotated[int, typer.Option(help="Of the scenes and the grammar.", min=0)] = 0,
     temperature: Annotated[float, typer.Option(help="Of the language model.", min=0.0)] = 0.7,
+    workers: Annotated[
+        int, typer.Option(help="Questions that the endpoint is asked at a time; processes on Ray.", min=1)
+    ] = 8,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Write on Ray Data: here, or on the cluster of RAY_ADDRESS.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a list that is there.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -54,6 +60,7 @@ def instruct_command(
         raise ConfigError("an endpoint and its model belong together", do="give --endpoint and --model")
     from visionsmith.papers.endpoint import Endpoint, Price
     from visionsmith.papers.llava import generate as making
+    from visionsmith.papers.llava import spread as ways
 
     asked = None
     if endpoint is not None and model is not None:
@@ -61,6 +68,10 @@ def instruct_command(
         asked = Endpoint(
             endpoint, model, key_variable=key_variable, cache=cache or output / "answers", price=tokens
         )
+    # A grammar does not wait for anybody: threads would only take turns.
+    spread = ways.in_threads(workers) if asked else ways.in_turn
+    if ray:
+        spread = ways.on_ray(workers, endpoint=asked)
     facts, names, left_out = making.open_facts(
         None if source == SCENES else Path(source), count=count, seed=seed
     )
@@ -68,6 +79,7 @@ def instruct_command(
         facts,
         output,
         making.by_endpoint(asked, temperature=temperature) if asked else making.by_grammar(seed),
+        spread=spread,
         kinds=[name.strip() for name in types.split(",") if name.strip()],
         names=names,
         left_out=left_out,

@@ -213,12 +213,26 @@ class Endpoint:
             do="see that it is running, and give the same command again: what it answered is kept",
         )
 
+    def add(self, used: Used) -> None:
+        """Count what a copy of this endpoint has used in another process."""
+        more = asdict(used)
+        more.pop("cost")  # follows from the tokens
+        self._count(**more)
+
     def _count(self, **more: int) -> None:
         with self._lock:
             used = self._used
             found = replace(used, **{name: getattr(used, name) + value for name, value in more.items()})
             cost = (found.prompt_tokens * self.price.prompt + found.answer_tokens * self.price.answer) / 1e6
             self._used = replace(found, cost=cost)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: all but the lock."""
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._lock = threading.Lock()
 
 
 def _parse(response: httpx.Response) -> Reply | str:

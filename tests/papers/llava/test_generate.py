@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,6 +22,7 @@ from visionsmith.errors import ConfigError, DataError, OutputError
 from visionsmith.papers.endpoint import Endpoint, EndpointError
 from visionsmith.papers.llava.facts import Facts, Thing, invented, of_world
 from visionsmith.papers.llava.generate import by_endpoint, by_grammar, checked, generate, open_facts
+from visionsmith.papers.llava.spread import in_threads, on_ray
 
 GOOD = [{"question": "What is there?", "answer": "A dog on a sofa."}]
 DOG = Facts(
@@ -209,3 +214,80 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "bare" / "a.png"), np.zeros((9, 9, 3), np.uint8))
     with pytest.raises(DataError, match="captions or boxes"):
         open_facts(tmp_path / "bare", count=1, seed=0)
+
+
+def test_threads_make_the_same_and_ask_at_once(tmp_path: Path) -> None:
+    facts = [replace(DOG, key=str(number)) for number in range(6)]
+    waiting, most, lock = 0, 0, threading.Lock()
+
+    def respond(number: int, body: dict, headers: dict) -> tuple[int, str, dict[str, str]]:
+        nonlocal waiting, most
+        with lock:
+            waiting += 1
+            most = max(most, waiting)
+        time.sleep(0.05)
+        with lock:
+            waiting -= 1
+        return completion(json.dumps(GOOD))
+
+    with server(respond) as (url, received):
+        writer = by_endpoint(Endpoint(url, "m"))
+        made = generate(facts, tmp_path / "made", writer, spread=in_threads(4), kinds=["conversation"])
+    rows = json.loads((tmp_path / "made" / "conversations.json").read_text())
+    assert [row["id"] for row in rows] == [f"{number}-conversation" for number in range(6)]
+    assert (made.count, len(received)) == (6, 6)
+    assert 2 <= most <= 4
+
+
+def test_threads_stop_when_the_endpoint_gives_up(tmp_path: Path) -> None:
+    facts = [replace(DOG, key=str(number)) for number in range(50)]
+    with server(lambda *_: (401, "{}", {})) as (url, received):
+        writer = by_endpoint(Endpoint(url, "m"))
+        with pytest.raises(EndpointError, match="answered 401"):
+            generate(facts, tmp_path / "made", writer, spread=in_threads(4))
+    assert len(received) < 20
+    assert not (tmp_path / "made").exists()
+
+
+def test_no_worker_is_a_mistake() -> None:
+    for spread in (in_threads, on_ray):
+        with pytest.raises(ConfigError, match="workers = 0 is out of range"):
+            spread(0)
+
+
+def test_without_ray_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"pip install .visionsmith\[ray\]"):
+        on_ray(2)
+
+
+@pytest.mark.slow
+def test_ray_makes_the_same_and_counts(tmp_path: Path) -> None:
+    """In a process of its own: Ray leaves threads and warnings behind."""
+    asked = {"plain": [], "ray": ["--ray", "--workers", "2"]}
+    counts = {}
+    for name, options in asked.items():
+        with server(lambda *_: completion(json.dumps(GOOD))) as (url, received):
+            command = [
+                sys.executable,
+                "-m",
+                "visionsmith",
+                "data",
+                "instruct",
+                str(coco(tmp_path / name / "coco")),
+            ]
+            command += [str(tmp_path / name / "made"), "--endpoint", url, "--model", "m", "--json", *options]
+            done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+            counts[name] = json.loads(done.stdout) | {"received": len(received)}
+            counts[name].pop("path")
+    assert counts["plain"] == counts["ray"]
+    assert counts["ray"]["endpoint"]["requests"] == 6
+    lists = [(tmp_path / name / "made" / "conversations.json").read_text() for name in asked]
+    assert lists[0] == lists[1]
+    with server(lambda *_: (401, "{}", {})) as (url, _):
+        command = [sys.executable, "-m", "visionsmith", "data", "instruct", "scenes", str(tmp_path / "none")]
+        command += ["--count", "3", "--endpoint", url, "--model", "m", "--ray", "--workers", "2"]
+        failed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert failed.returncode == 2
+    assert "answered 401" in failed.stderr
+    assert "Traceback" not in failed.stderr

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,12 @@ from visionsmith.papers.endpoint import Endpoint
 from visionsmith.papers.llava.conversation import IMAGE_MARK
 from visionsmith.papers.llava.facts import Facts, invented, of_data, of_world
 from visionsmith.papers.llava.grammar import written
+from visionsmith.papers.llava.spread import Made, Spread, Writer, in_turn
 
 __all__ = [
     "KINDS",
     "Generated",
     "Rejected",
-    "Writer",
     "by_endpoint",
     "by_grammar",
     "checked",
@@ -66,9 +66,6 @@ _OPEN = re.compile(r"\s*(is|are|was|were|do|does|did|has|have|can|could|how many
 """Questions that name what may not be there."""
 _FENCE = re.compile(r"^```[a-z]*\s*|\s*```$")
 
-Writer = Callable[[Facts, str], tuple[str, list[tuple[str, str]] | None]]
-"""Facts and a kind -> what came, as text, and the turns in it; None where there are none to be found."""
-
 
 @dataclass(frozen=True)
 class Rejected:
@@ -103,10 +100,10 @@ def generate(
     output: Path,
     write: Writer,
     *,
+    spread: Spread = in_turn,
     kinds: Sequence[str] = KINDS,
     names: Iterable[str] = (),
     left_out: list[tuple[str, str]] | None = None,
-    total: int | None = None,
     overwrite: bool = False,
     progress: bool = False,
 ) -> Generated:
@@ -116,10 +113,10 @@ def generate(
         facts: of each picture.
         output: folder to make: conversations.json, images/, rejected.jsonl, report.json.
         write: makes the text.
+        spread: where it works, see `spread`: in turn, in threads, on Ray Data. What is made is the same.
         kinds: of `KINDS`; each picture gets one conversation of each.
         names: of all objects that may be invented; the facts' own are added.
         left_out: a list that the source adds to while it is read.
-        total: number of pictures, for the bar.
         overwrite: whether a list that is there may be replaced.
         progress: whether to show a bar.
 
@@ -139,18 +136,17 @@ def generate(
     held = list(facts)
     known = {*names, *(thing.name for each in held for thing in each.things)}
     entries, rejected, counts, turns = [], [], Counter[str](), 0
-    with DelayedBar("writing instructions", total or len(held), show=progress) as bar:
-        for each in held:
-            for kind in kinds:
-                text, found = write(each, kind)
-                reason = checked(found, each, known, kind)
-                if reason is not None or found is None:
-                    rejected.append(Rejected(each.key, kind, reason or "no turns", text))
-                    continue
-                counts[kind] += 1
-                turns += len(found)
-                entries.append((each, kind, found))
+    jobs = [(each, kind) for each in held for kind in kinds]
+    with DelayedBar("writing instructions", len(jobs), show=progress) as bar:
+        for (each, kind), (text, found) in zip(jobs, spread(write, jobs), strict=True):
             bar.advance()
+            reason = checked(found, each, known, kind)
+            if reason is not None or found is None:
+                rejected.append(Rejected(each.key, kind, reason or "no turns", text))
+                continue
+            counts[kind] += 1
+            turns += len(found)
+            entries.append((each, kind, found))
     result = Generated(len(entries), dict(counts), turns, rejected, left_out or [])
     _save(entries, result, output)
     return result
@@ -210,7 +206,7 @@ def checked(turns: list[tuple[str, str]] | None, facts: Facts, names: Iterable[s
 def by_grammar(seed: int = 0) -> Writer:
     """A writer that needs no model: true sentences from boxes and captions, or from the scene where there is one."""
 
-    def write(facts: Facts, kind: str) -> tuple[str, list[tuple[str, str]] | None]:
+    def write(facts: Facts, kind: str) -> Made:
         turns = written(facts, kind, generator(seed, KINDS.index(kind), sum(facts.key.encode())))
         return json.dumps(turns), turns or None
 
@@ -220,7 +216,7 @@ def by_grammar(seed: int = 0) -> Writer:
 def by_endpoint(endpoint: Endpoint, *, temperature: float = 0.7) -> Writer:
     """A writer that asks a language model."""
 
-    def write(facts: Facts, kind: str) -> tuple[str, list[tuple[str, str]] | None]:
+    def write(facts: Facts, kind: str) -> Made:
         asked = [
             {"role": "system", "content": f"{_COMMON} {_ASKS[kind]}"},
             {"role": "user", "content": facts.told()},
