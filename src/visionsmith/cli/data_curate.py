@@ -34,6 +34,7 @@ def curate_command(
     easy: Annotated[float, typer.Option(help="Share of right tries from which on it is too easy.")] = 1.0,
     vision: Annotated[float, typer.Option(help="Share with the hint from which on looking is all.")] = 0.75,
     temperature: Annotated[float, typer.Option(help="Of the tries.", min=0.0)] = 1.0,
+    workers: Annotated[int, typer.Option(help="Dialogues that an endpoint works on at a time.", min=1)] = 8,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -64,6 +65,8 @@ def curate_command(
         solve=solve,
         judge=curation.exact_judge if judge is None else curation.endpoint_judge(asked[1]),
         settings=settings,
+        # A model in this process has no use for threads.
+        workers=workers if asked else 1,
         progress=not quiet and not as_json,
     )
     used = [each.used for each in asked]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,20 @@ def test_what_is_kept_and_why(listed: Path, tmp_path: Path) -> None:
     assert [len(dialogue.read()[1].pictures) for dialogue in dialogues] == [1, 1, 0]
     with pytest.raises(DataError, match="is there already"):
         curate(listed, output, solve=skilled, judge=exact_judge, progress=False)
+
+
+def test_threads_keep_the_same(listed: Path, tmp_path: Path) -> None:
+    together = threading.Barrier(4, timeout=20)
+
+    def slow(question: str, pictures, number: int) -> str:
+        # Four dialogues at a time, or this never goes on.
+        if number == 0 and len(pictures) == 1 and question in list(SKILL)[:4]:
+            together.wait()
+        return skilled(question, pictures, number)
+
+    one = curate(listed, tmp_path / "a.json", solve=skilled, judge=exact_judge, progress=False)
+    four = curate(listed, tmp_path / "b.json", solve=slow, judge=exact_judge, workers=4, progress=False)
+    assert four == one
 
 
 def test_thresholds(listed: Path, tmp_path: Path) -> None:

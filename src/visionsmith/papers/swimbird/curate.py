@@ -14,6 +14,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,6 +95,7 @@ def curate(
     solve: Solver,
     judge: Judge,
     settings: CurationConfig | None = None,
+    workers: int = 1,
     progress: bool = True,
 ) -> Curated:
     """Curate a list of dialogues.
@@ -104,6 +106,7 @@ def curate(
         solve: the model that tries.
         judge: whether an answer is right.
         settings: thresholds; None: the paper's.
+        workers: dialogues that are worked on at a time, in threads; more than one helps a solver that waits.
         progress: whether to show a bar.
 
     Raises:
@@ -116,14 +119,18 @@ def curate(
         raise DataError("is there already", where=output, do="name another file")
     settings = settings or CurationConfig()
     dialogues, found = read_dialogues(source), Curated()
-    with DelayedBar("curating", len(dialogues), show=progress) as bar:
-        for place, dialogue in enumerate(dialogues):
-            item = _judged(dialogue, solve, judge, settings)
-            if isinstance(item, str):
-                found.dropped.append((place, item))
-            else:
-                found.kept.append(_relative(item, output.parent))
-            bar.advance()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        with DelayedBar("curating", len(dialogues), show=progress) as bar:
+            items = pool.map(lambda dialogue: _judged(dialogue, solve, judge, settings), dialogues)
+            for place, item in enumerate(items):
+                if isinstance(item, str):
+                    found.dropped.append((place, item))
+                else:
+                    found.kept.append(_relative(item, output.parent))
+                bar.advance()
+    finally:
+        pool.shutdown(cancel_futures=True)
     if not found.kept:
         raise DataError(
             f"of {len(dialogues)} dialogues none is left ({', '.join(found.reasons)})",
