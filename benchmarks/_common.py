@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-__all__ = ["alternate", "report"]
+__all__ = ["alternate", "growth_of", "peak", "report"]
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "numpy", "opencv-python-headless", "simplejpeg", "lmdb", "webdataset", "transformers")
@@ -44,6 +44,21 @@ def alternate(functions: Mapping[str, Callable[[], float]], repeats: int) -> dic
             if turn:
                 figures[name].append(figure)
     return figures
+
+
+def growth_of(*arguments: str) -> float:
+    """What the running script prints when it is called again with other arguments: MiB, see `peak`.
+
+    A process of its own for each figure, since memory that was once taken is not given back.
+    """
+    command = [sys.executable, sys.argv[0], *arguments]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def peak() -> float:
+    """Largest resident size of this process so far, MiB (`ru_maxrss` would count the parent's)."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def report(name: str, figures: Mapping[str, Any], ratios: Mapping[str, tuple[float, float]]) -> None:

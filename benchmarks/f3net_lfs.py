@@ -12,18 +12,15 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from _common import alternate, report
+from _common import alternate, growth_of, peak, report
 from visionsmith.papers.f3net.bands import cosine_matrix
 from visionsmith.papers.f3net.fad import FAD
 from visionsmith.papers.f3net.lfs import FLOOR, LFS, LUMA, WHITE, Form
@@ -119,8 +116,7 @@ def require_agreement(peer: dict[str, str]) -> None:
 
 def growth(name: str, batch: int, threads: int) -> float:
     """MiB by which a process grows at its peak."""
-    command = [sys.executable, __file__, "--grow", name, "--batch", str(batch), "--threads", str(threads)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return growth_of("--grow", name, "--batch", str(batch), "--threads", str(threads))
 
 
 def print_growth(name: str, batch: int) -> None:
@@ -130,12 +126,6 @@ def print_growth(name: str, batch: int) -> None:
     before = peak()
     run(pixels)
     print(peak() - before)
-
-
-def peak() -> float:
-    """Largest resident size of this process so far, MiB (`ru_maxrss` would count the parent's)."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def main() -> None:

@@ -11,18 +11,15 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from _common import alternate, report
+from _common import alternate, growth_of, peak, report
 from visionsmith.losses.supcon import supcon_loss
 
 TEMPERATURE = 0.1
@@ -94,8 +91,7 @@ def along_sphere(gradient: Tensor, features: Tensor) -> Tensor:
 
 def growth(name: str, rows: int, threads: int) -> float:
     """MiB by which a process grows at its peak."""
-    command = [sys.executable, __file__, "--grow", name, "--rows", str(rows), "--threads", str(threads)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return growth_of("--grow", name, "--rows", str(rows), "--threads", str(threads))
 
 
 def print_growth(name: str, rows: int) -> None:
@@ -105,12 +101,6 @@ def print_growth(name: str, rows: int) -> None:
     before = peak()
     pass_of(loss, features, labels)
     print(peak() - before)
-
-
-def peak() -> float:
-    """Largest resident size of this process so far, MiB (`ru_maxrss` would count the parent's)."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def main() -> None:
