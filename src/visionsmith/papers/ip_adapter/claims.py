@@ -173,8 +173,7 @@ def _other_base(trials: Trials, prompter: ImagePrompter, world: World, judge: Ju
 def _gray_base(trials: Trials, world: World, seed: int) -> Path:
     """A checkpoint of the base that ships, tuned on the training pictures without their colour."""
     from visionsmith.data.records import open_or_make, pack
-    from visionsmith.papers.latent_diffusion.recipes import tiny
-    from visionsmith.papers.latent_diffusion.train import denoiser_task, starting_model
+    from visionsmith.papers.latent_diffusion import denoiser_task, starting_model, tiny
     from visionsmith.papers.paper import shipped_checkpoint
 
     recipe = tiny()

@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from visionsmith.papers.latent_diffusion.official import from_official, load_checkpoint, load_painter
     from visionsmith.papers.latent_diffusion.painter import Painter, tokenize
     from visionsmith.papers.latent_diffusion.pictures import Pictures, picture_batch, some_pictures
+    from visionsmith.papers.latent_diffusion.recipes import tiny
     from visionsmith.papers.latent_diffusion.text import (
         make_text_encoder,
         make_tokenizer,
         text_config,
         text_state,
     )
+    from visionsmith.papers.latent_diffusion.train import denoiser_task, starting_model
     from visionsmith.papers.latent_diffusion.world import World, open_world
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "World",
     "control_picture",
     "decode",
+    "denoiser_task",
     "encode",
     "evenly",
     "from_official",
@@ -63,8 +66,10 @@ __all__ = [
     "open_world",
     "picture_batch",
     "some_pictures",
+    "starting_model",
     "text_config",
     "text_state",
+    "tiny",
     "tokenize",
     "with_control",
 ]
@@ -79,7 +84,9 @@ _HOME = {
     "official": ("from_official", "load_checkpoint", "load_painter"),
     "painter": ("Painter", "tokenize"),
     "pictures": ("Pictures", "picture_batch", "some_pictures"),
+    "recipes": ("tiny",),
     "text": ("make_text_encoder", "make_tokenizer", "text_config", "text_state"),
+    "train": ("denoiser_task", "starting_model"),
     "world": ("World", "open_world"),
 }
 

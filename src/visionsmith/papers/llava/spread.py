@@ -10,7 +10,6 @@ import importlib
 import json
 import logging
 import os
-import pickle
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -96,7 +95,7 @@ def on_ray(workers: int, *, endpoint: Endpoint | None = None) -> Spread:
         context.enable_progress_bars = False
         try:
             # A writer sees no picture.
-            items = [{"job": pickle.dumps((replace(facts, image=b""), kind))} for facts, kind in jobs]
+            items = [{"job": (replace(facts, image=b""), kind)} for facts, kind in jobs]
             rows = data.from_items(items, override_num_blocks=min(len(jobs), 4 * workers))
             # One argument for both, so that the writer's endpoint is the one that counts.
             given = ((write, endpoint),)
@@ -127,7 +126,7 @@ class _RayWriter:
         before = self._used()
         text, turns, failed = "", None, None
         try:
-            text, turns = self.write(*pickle.loads(row["job"]))
+            text, turns = self.write(*row["job"])
         except VisionsmithError as error:
             where = None if error.where is None else str(error.where)
             failed = {"what": error.what, "where": where, "do": error.do}
