@@ -9,7 +9,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["FluxFillPipeline", "StableDiffusionLatentUpscalePipeline", "StableDiffusionPipeline", "silenced"]
+__all__ = [
+    "FluxFillPipeline",
+    "FluxPipeline",
+    "StableDiffusionLatentUpscalePipeline",
+    "StableDiffusionPipeline",
+    "silenced",
+]
 
 # A folder's own code is never run, whatever its config asks for.
 os.environ.setdefault("DIFFUSERS_DISABLE_REMOTE_CODE", "1")
@@ -39,4 +45,9 @@ def silenced() -> Iterator[None]:
 
 
 with silenced():
-    from diffusers import FluxFillPipeline, StableDiffusionLatentUpscalePipeline, StableDiffusionPipeline
+    from diffusers import (
+        FluxFillPipeline,
+        FluxPipeline,
+        StableDiffusionLatentUpscalePipeline,
+        StableDiffusionPipeline,
+    )

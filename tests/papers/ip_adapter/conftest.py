@@ -15,7 +15,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from visionsmith.data.records import RecordStore, pack
-from visionsmith.data.records.layout import Sample
+from visionsmith.data.sample import Sample
 from visionsmith.image.io import encode_png
 from visionsmith.papers.ip_adapter import IPAdapter, ResamplerConfig, config_for
 from visionsmith.papers.latent_diffusion import LatentDiffusion, Painter

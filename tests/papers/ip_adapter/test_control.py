@@ -72,7 +72,8 @@ def test_diffusers_paints_the_same_with_both(prompter: ImagePrompter) -> None:
     pipeline = prompter.painter.pipeline
     pipeline.unet._load_ip_adapter_weights([nested(export(prompter.adapter))])
     pipeline.set_ip_adapter_scale(0.7)
-    theirs = prompter.painter.paint(
+    painter: Any = prompter.painter
+    theirs = painter.paint(
         ["a square"],
         steps=2,
         image=torch.from_numpy(edges()).permute(2, 0, 1)[None].float() / 255,

@@ -80,7 +80,12 @@ def test_keys_and_values_are_computed_once_and_exactly(
     adapter, given = random_adapter(unet), inputs()
     calls = []
     computed = adapter.keys_values
-    monkeypatch.setattr(adapter, "keys_values", lambda tokens: calls.append(1) or computed(tokens))
+
+    def counted(tokens: Tensor) -> dict[int, tuple[Tensor, Tensor]]:
+        calls.append(1)
+        return computed(tokens)
+
+    monkeypatch.setattr(adapter, "keys_values", counted)
     attached, tokens = adapter.attach(unet), adapter.project(features())
     attached.show([ImagePrompt(adapter, tokens)])
     kept = [answer(unet, given[0], time, given[2]) for time in (900, 500, 100)]
@@ -89,7 +94,7 @@ def test_keys_and_values_are_computed_once_and_exactly(
         attached.show([ImagePrompt(adapter, tokens)])
         assert torch.equal(answer(unet, given[0], time, given[2]), once)
     for position, (keys, values) in adapter.keys_values(tokens).items():
-        layer = adapter.ip_adapter[str(position)]
+        layer: Any = adapter.ip_adapter[str(position)]
         torch.testing.assert_close(keys, layer["to_k_ip"](tokens), rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(values, layer["to_v_ip"](tokens), rtol=1e-5, atol=1e-6)
 

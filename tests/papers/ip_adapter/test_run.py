@@ -41,7 +41,8 @@ def prompter(painter: Painter) -> ImagePrompter:
 
 def test_paint(prompter: ImagePrompter) -> None:
     red = prompter.paint([RED], count=3, **QUICK)
-    assert (red.shape, red.dtype) == ((3, 16, 16, 3), np.uint8)
+    assert red.shape == (3, 16, 16, 3)
+    assert red.dtype == np.uint8
     assert np.array_equal(prompter.paint([RED], count=3, **QUICK), red)
     assert np.array_equal(prompter.paint([RED], count=1, seed=2, **QUICK)[0], red[2])
     assert not np.array_equal(prompter.paint([BLUE], count=3, **QUICK), red)
@@ -162,7 +163,7 @@ def tower(folder: Path) -> Path:
 
 def test_a_vision_tower_of_transformers(tmp_path: Path) -> None:
     folder = str(tower(tmp_path / "tower"))
-    pooled, states = (open_encoder(folder, variant) for variant in ("base", "plus"))  # type: ignore[arg-type]
+    pooled, states = (open_encoder(folder, variant) for variant in ("base", "plus"))
     assert isinstance(pooled, TowerEncoder)
     assert (pooled.width, states.width) == (IMAGE_WIDTH, 24)
     assert pooled.encode([RED, BLUE]).shape == (2, IMAGE_WIDTH)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from visionsmith.papers.ip_adapter.adapter import IPAdapter, config_for
     from visionsmith.papers.ip_adapter.attachment import Attachment, ImagePrompt
+    from visionsmith.papers.ip_adapter.bases import open_painter
     from visionsmith.papers.ip_adapter.config import IPAdapterConfig, ResamplerConfig
+    from visionsmith.papers.ip_adapter.flux_painter import FluxPainter
     from visionsmith.papers.ip_adapter.header import Recognised, recognise
     from visionsmith.papers.ip_adapter.official import export, from_official, load_adapter
     from visionsmith.papers.ip_adapter.projector import Resampler
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Attachment",
+    "FluxPainter",
     "IPAdapter",
     "IPAdapterConfig",
     "ImagePrompt",
@@ -30,13 +33,16 @@ __all__ = [
     "export",
     "from_official",
     "load_adapter",
+    "open_painter",
     "recognise",
 ]
 
 _HOME = {
     "adapter": ("IPAdapter", "config_for"),
     "attachment": ("Attachment", "ImagePrompt"),
+    "bases": ("open_painter",),
     "config": ("IPAdapterConfig", "ResamplerConfig"),
+    "flux_painter": ("FluxPainter",),
     "official": ("export", "from_official", "load_adapter"),
     "projector": ("Resampler",),
     "prompter": ("ImagePrompter",),

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visionsmith.errors import CheckpointError, ConfigError
-from visionsmith.papers.ip_adapter.attachment import Attachment
-from visionsmith.papers.ip_adapter.attention import CrossLayer, cross_layers
+from visionsmith.papers.ip_adapter.attachment import CALLED, Attachment, layers_of
+from visionsmith.papers.ip_adapter.attention import CrossLayer, Layer
 from visionsmith.papers.ip_adapter.config import IPAdapterConfig
-from visionsmith.papers.ip_adapter.header import base_by_width
+from visionsmith.papers.ip_adapter.header import family
 from visionsmith.papers.ip_adapter.projector import make_projector
 
 __all__ = ["IPAdapter", "config_for"]
@@ -24,6 +24,8 @@ __all__ = ["IPAdapter", "config_for"]
 
 class IPAdapter(nn.Module):
     """A projector, and two projections (keys and values) for each cross-attention layer (figure 2).
+
+    Of a Flux transformer the layers are its double blocks, and values start at zero: a new adapter changes nothing.
 
     adapter = IPAdapter(config_for(unet, image_width=1024))
     adapter.copy_from(unet)
@@ -37,42 +39,53 @@ class IPAdapter(nn.Module):
         self.image_proj = make_projector(config)
         decoupled = config.form == "decoupled"
         layers = zip(config.positions, config.widths, strict=True) if decoupled else ()
+        flux = config.denoiser == "flux"
         self.ip_adapter = nn.ModuleDict(
             {
                 str(position): nn.ModuleDict(
                     {
-                        "to_k_ip": nn.Linear(config.text_width, width, bias=False),
-                        "to_v_ip": nn.Linear(config.text_width, width, bias=False),
+                        "to_k_ip": nn.Linear(config.text_width, width, bias=flux),
+                        "to_v_ip": nn.Linear(config.text_width, width, bias=flux),
                     }
                 )
                 for position, width in layers
             }
         )
+        if flux:
+            for position in config.positions:
+                values = self._linear(position, "to_v_ip")
+                nn.init.zeros_(values.weight)
+                nn.init.zeros_(values.bias)
 
     @torch.no_grad()
-    def copy_from(self, unet: Any) -> None:
+    def copy_from(self, denoiser: Any) -> None:
         """Start keys and values as copies of the layers' own (sec. 3.2.2).
+
+        DIFFERS: the blocks of a Flux transformer read text states of its own width, and an adapter's tokens have the
+        width of T5's, so that there is nothing to copy: keys stay random and values 0.
 
         Raises:
             CheckpointError: the adapter is made for another denoiser.
         """
-        layers = cross_layers(unet)
+        layers = layers_of(denoiser)
         self.require_fits(layers)
         if self.config.form == "concatenated":
             return
         for layer in layers:
+            if not isinstance(layer, CrossLayer):
+                continue
             self._linear(layer.position, "to_k_ip").weight.copy_(layer.module.to_k.weight)
             self._linear(layer.position, "to_v_ip").weight.copy_(layer.module.to_v.weight)
 
-    def attach(self, unet: Any) -> Attachment:
-        """Attach to a `UNet2DConditionModel`; its weights and its class stay as they are.
+    def attach(self, denoiser: Any) -> Attachment:
+        """Attach to a `UNet2DConditionModel` or a `FluxTransformer2DModel`; its weights and class stay as they are.
 
         Raises:
             CheckpointError: the adapter is made for another denoiser.
             ConfigError: the denoiser has an attachment already.
         """
-        self.require_fits(cross_layers(unet))
-        return Attachment(unet)
+        self.require_fits(layers_of(denoiser))
+        return Attachment(denoiser)
 
     def project(self, features: Tensor) -> Tensor:
         """Image features to tokens `b t d`.
@@ -95,30 +108,37 @@ class IPAdapter(nn.Module):
             tokens: `b t d`.
         """
         kinds = ("to_k_ip", "to_v_ip")
-        weights = [
-            self._linear(position, kind).weight for position in self.config.positions for kind in kinds
-        ]
-        sizes = [len(weight) for weight in weights]
-        parts = iter(torch.split(F.linear(tokens, torch.cat(weights)), sizes, dim=-1))
+        linears = [self._linear(position, kind) for position in self.config.positions for kind in kinds]
+        weight = torch.cat([linear.weight for linear in linears])
+        biased = self.config.denoiser == "flux"
+        bias = torch.cat([linear.bias for linear in linears]) if biased else None
+        sizes = [linear.out_features for linear in linears]
+        parts = iter(torch.split(F.linear(tokens, weight, bias), sizes, dim=-1))
         return {position: (next(parts), next(parts)) for position in self.config.positions}
 
-    def require_fits(self, layers: Sequence[CrossLayer]) -> None:
+    def require_fits(self, layers: Sequence[Layer]) -> None:
         """Refuse a denoiser that the adapter is not made for.
 
         Raises:
             CheckpointError: its layers have other places or sizes; names both families.
         """
-        config, width = self.config, layers[0].module.to_k.in_features
-        if config.text_width != width:
+        config, first = self.config, layers[0]
+        sizes = tuple(layer.width for layer in layers)
+        ours = family(config.denoiser, config.text_width, config.widths)
+        theirs = family(first.kind, first.text_width, sizes)
+        if config.denoiser != first.kind:
             raise CheckpointError(
-                f"the adapter is made for {base_by_width(config.text_width)}, "
-                f"and the denoiser is {base_by_width(width)}",
-                do=f"choose an adapter for a text width of {width}, or another denoiser",
+                f"the adapter is made for {ours}, and the denoiser is {theirs}",
+                do=f"choose an adapter for {theirs}, or another base",
             )
-        sizes = tuple(layer.module.to_k.out_features for layer in layers)
+        if config.text_width != first.text_width:
+            raise CheckpointError(
+                f"the adapter is made for {ours}, and the denoiser is {theirs}",
+                do=f"choose an adapter for a text width of {first.text_width}, or another denoiser",
+            )
         if tuple(layer.position for layer in layers) != config.positions or sizes != config.widths:
             raise CheckpointError(
-                f"the adapter is made for {len(config.widths)} cross-attention layers of widths "
+                f"the adapter is made for {len(config.widths)} {CALLED[first.kind]}s of widths "
                 f"{_short(config.widths)}, and the denoiser has {len(sizes)} of widths {_short(sizes)}",
                 do="choose the denoiser that the adapter was trained on, or one tuned from it",
             )
@@ -148,18 +168,19 @@ class IPAdapter(nn.Module):
             raise ConfigError("image features are not finite", do="check the picture and the image encoder")
 
 
-def config_for(unet: Any, **settings: Any) -> IPAdapterConfig:
+def config_for(denoiser: Any, **settings: Any) -> IPAdapterConfig:
     """Sizes of an adapter for a denoiser.
 
     Args:
-        unet: a `UNet2DConditionModel`.
+        denoiser: a `UNet2DConditionModel` or a `FluxTransformer2DModel`.
         settings: further fields of the config.
     """
-    layers = cross_layers(unet)
+    layers = layers_of(denoiser)
     return IPAdapterConfig(
-        text_width=layers[0].module.to_k.in_features,
+        denoiser=layers[0].kind,
+        text_width=layers[0].text_width,
         positions=tuple(layer.position for layer in layers),
-        widths=tuple(layer.module.to_k.out_features for layer in layers),
+        widths=tuple(layer.width for layer in layers),
         **settings,
     )
 

@@ -7,15 +7,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
 from torch import Tensor
 
 from visionsmith.errors import ConfigError, nearest
-from visionsmith.papers.ip_adapter.attention import Branch, CrossLayer, ImageAttention, Region, cross_layers
+from visionsmith.papers.ip_adapter.attention import Branch, ImageAttention, Layer, Region, cross_layers
+from visionsmith.papers.ip_adapter.config import Denoiser
+from visionsmith.papers.ip_adapter.flux_attention import FluxImageAttention, double_layers
 
 if TYPE_CHECKING:
     from visionsmith.papers.ip_adapter.adapter import IPAdapter
 
-__all__ = ["Attachment", "ImagePrompt", "Scale"]
+__all__ = ["CALLED", "Attachment", "ImagePrompt", "Scale", "layers_of"]
+
+PROCESSORS: Mapping[Denoiser, type[ImageAttention] | type[FluxImageAttention]] = {
+    "unet": ImageAttention,
+    "flux": FluxImageAttention,
+}
+CALLED: Mapping[Denoiser, str] = {"unet": "cross-attention layer", "flux": "double block"}
+"""What pictures speak at."""
 
 Scale = float | Mapping[str, float]
 """One for all layers, or by the beginning of a layer's name ("up_blocks.1", "mid_block"): the longest that fits
@@ -43,22 +53,21 @@ class Attachment:
     attached.detach()
     """
 
-    def __init__(self, unet: Any) -> None:
-        """Attach to a `UNet2DConditionModel`.
+    def __init__(self, denoiser: Any) -> None:
+        """Attach to a `UNet2DConditionModel` or a `FluxTransformer2DModel`.
 
         Raises:
-            ConfigError: it has no cross-attention, or has been attached to already.
+            ConfigError: it has no place for prompts, or has been attached to already.
         """
-        self.unet = unet
-        self.layers: tuple[CrossLayer, ...] = cross_layers(unet)
-        before = unet.attn_processors
-        if any(isinstance(processor, ImageAttention) for processor in before.values()):
+        self.layers = layers_of(denoiser)
+        before, processor = denoiser.attn_processors, PROCESSORS[self.layers[0].kind]
+        if any(isinstance(each, processor) for each in before.values()):
             raise ConfigError(
                 "the denoiser has an attachment already",
                 do="show several prompts at once through that one, or detach it first",
             )
         self.processors = {
-            layer.position: ImageAttention(before[f"{layer.name}.processor"]) for layer in self.layers
+            layer.position: processor(before[f"{layer.name}.processor"]) for layer in self.layers
         }
         for layer in self.layers:
             layer.module.set_processor(self.processors[layer.position])
@@ -117,7 +126,7 @@ class Attachment:
                 parts = [".".join(name.split(".")[:count]) for name in names for count in (1, 2, 4)]
                 close = nearest(start, dict.fromkeys(parts))
                 raise ConfigError(
-                    f"no cross-attention layer begins with '{start}'",
+                    f"no {CALLED[self.layers[0].kind]} begins with '{start}'",
                     do=f"did you mean '{close}'" if close else f"names look like '{names[0]}'",
                 )
         return {
@@ -127,6 +136,17 @@ class Attachment:
             )[1]
             for layer in self.layers
         }
+
+
+def layers_of(denoiser: Any) -> tuple[Layer, ...]:
+    """Where pictures speak in a denoiser of either kind.
+
+    Raises:
+        ConfigError: there is no such place.
+    """
+    if isinstance(denoiser, FluxTransformer2DModel):
+        return double_layers(denoiser)
+    return cross_layers(denoiser)
 
 
 def _begins(name: str, start: str) -> bool:

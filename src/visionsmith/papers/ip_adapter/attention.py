@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import torch
 from diffusers.models.attention_processor import Attention
@@ -20,8 +20,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from visionsmith.errors import ConfigError
+from visionsmith.papers.ip_adapter.config import Denoiser
 
-__all__ = ["Branch", "CrossLayer", "ImageAttention", "Region", "cross_layers"]
+__all__ = ["Branch", "CrossLayer", "ImageAttention", "Layer", "Region", "cross_layers", "said"]
 
 
 class Region:
@@ -146,7 +147,7 @@ class ImageAttention:
             key = attn.norm_k(key)
         found = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         for branch in self.branches:
-            found = torch.add(found, _said(branch, query), alpha=branch.scale)
+            found = torch.add(found, said(branch, query), alpha=branch.scale)
         found = attn.to_out[1](attn.to_out[0](found.transpose(1, 2).flatten(2)))
         if len(shape) == 4:
             found = found.transpose(-1, -2).reshape(shape)
@@ -176,7 +177,7 @@ def _for_batch(states: Tensor, count: int) -> Tensor:
     return states.expand(count, *states.shape[1:])
 
 
-def _said(branch: Branch, query: Tensor) -> Tensor:
+def said(branch: Branch, query: Tensor) -> Tensor:
     """What a branch says, `b heads p (w / heads)`, before its scale."""
     keys, values = (_for_batch(part, len(query)).to(query.dtype) for part in (branch.keys, branch.values))
     found = F.scaled_dot_product_attention(query, keys, values)
@@ -185,15 +186,53 @@ def _said(branch: Branch, query: Tensor) -> Tensor:
     return found
 
 
+class Layer(Protocol):
+    """A layer of a denoiser that pictures speak at."""
+
+    kind: ClassVar[Denoiser]
+    """Of the denoiser."""
+
+    @property
+    def position(self) -> int:
+        """The number in the published names."""
+
+    @property
+    def name(self) -> str:
+        """In the denoiser."""
+
+    @property
+    def module(self) -> Any:
+        """The attention, with `heads` and a processor."""
+
+    @property
+    def text_width(self) -> int:
+        """Of the text that the denoiser reads."""
+
+    @property
+    def width(self) -> int:
+        """Of keys and values."""
+
+
 @dataclass(frozen=True)
 class CrossLayer:
-    """A cross-attention layer of a denoiser."""
+    """A cross-attention layer of a `UNet2DConditionModel`."""
 
+    kind: ClassVar[Denoiser] = "unet"
     position: int
     """Among `unet.attn_processors`, which run down, up, middle."""
     name: str
     """E.g. "down_blocks.0.attentions.0.transformer_blocks.0.attn2"."""
     module: Attention
+
+    @property
+    def text_width(self) -> int:
+        """See `Layer`."""
+        return int(self.module.to_k.in_features)
+
+    @property
+    def width(self) -> int:
+        """See `Layer`."""
+        return int(self.module.to_k.out_features)
 
 
 def cross_layers(unet: Any) -> tuple[CrossLayer, ...]:

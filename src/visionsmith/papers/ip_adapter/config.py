@@ -8,8 +8,10 @@ from visionsmith.config import config
 from visionsmith.errors import ConfigError
 
 __all__ = [
+    "FLUX1_WIDTHS",
     "SD15_WIDTHS",
     "SDXL_WIDTHS",
+    "Denoiser",
     "DropConfig",
     "Form",
     "IPAdapterConfig",
@@ -20,11 +22,15 @@ __all__ = [
 
 Variant = Literal["base", "plus", "full"]
 Form = Literal["decoupled", "concatenated"]
+Denoiser = Literal["unet", "flux"]
+"""A `UNet2DConditionModel` with cross-attention, or a `FluxTransformer2DModel`."""
 
 SD15_WIDTHS = (320, 320, 640, 640) + 5 * (1280,) + 3 * (640,) + 3 * (320,) + (1280,)
 """Of the 16 cross-attention layers of Stable Diffusion 1.5: down, up, middle."""
 SDXL_WIDTHS = 4 * (640,) + 50 * (1280,) + 6 * (640,) + 10 * (1280,)
 """Of the 70 of Stable Diffusion XL."""
+FLUX1_WIDTHS = 19 * (3072,)
+"""Of the 19 double blocks of FLUX.1."""
 
 
 def odd(count: int) -> tuple[int, ...]:
@@ -47,8 +53,14 @@ class ResamplerConfig:
 
 @config
 class IPAdapterConfig:
-    """A projector of image features, and keys and values for the cross-attention layers of a denoiser."""
+    """A projector of image features, and keys and values for the cross-attention layers of a denoiser.
 
+    Of a Flux transformer the double blocks take the place of these layers, counted from 0, and their keys and values
+    have a bias.
+    """
+
+    denoiser: Denoiser = "unet"
+    """What it is for."""
     variant: Variant = "base"
     """"base": one embedding of a picture; "plus": an encoder's last hidden states but one, drawn together by learned
     queries; "full": the same states, each of which becomes a token."""
@@ -60,7 +72,7 @@ class IPAdapterConfig:
     image_width: int = 1024
     """Of the encoder's features."""
     text_width: int = 768
-    """Of the denoiser's context."""
+    """Of the text that the denoiser reads."""
     positions: tuple[int, ...] = odd(len(SD15_WIDTHS))
     """Of the cross-attention layers among `unet.attn_processors`; the numbers in the published names."""
     widths: tuple[int, ...] = SD15_WIDTHS
@@ -80,6 +92,12 @@ class IPAdapterConfig:
             raise ConfigError(
                 f"{len(self.positions)} positions and {len(self.widths)} widths",
                 do="name both for each cross-attention layer",
+            )
+        if self.denoiser == "flux" and self.form == "concatenated":
+            # Its blocks read the text that the one before wrote, and have none of their own that tokens could follow.
+            raise ConfigError(
+                "an adapter of the concatenated form has no place in a Flux transformer",
+                do="choose the decoupled form",
             )
         if not self.positions:
             raise ConfigError("there is no cross-attention layer", do="choose a denoiser that reads text")

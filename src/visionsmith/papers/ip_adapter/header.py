@@ -6,21 +6,32 @@ Files that do not fit are the most frequent mistake of all: a wrong image encode
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from visionsmith.errors import CheckpointError
-from visionsmith.papers.ip_adapter.config import IPAdapterConfig, ResamplerConfig, Variant
+from visionsmith.papers.ip_adapter.config import (
+    FLUX1_WIDTHS,
+    Denoiser,
+    IPAdapterConfig,
+    ResamplerConfig,
+    Variant,
+)
 from visionsmith.vet import refuse_unsafe
 
-__all__ = ["Recognised", "Shapes", "base_by_width", "encoder_by_width", "read_header", "recognise"]
+__all__ = ["Recognised", "Shapes", "encoder_by_width", "family", "published_name", "read_header", "recognise"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 KEY = re.compile(r"ip_adapter\.(\d+)\.to_k_ip\.weight")
+XLABS = re.compile(r"double_blocks\.(\d+)\.processor\.ip_adapter_double_stream_([kv])_proj\.(weight|bias)")
+"""Names of keys and values in XLabs' files for FLUX.1; their projector is `XLABS_PROJECTOR`."""
+XLABS_PROJECTOR = "ip_adapter_proj_model."
 BASES = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: "Stable Diffusion XL"}
-"""By the width of the text that the denoiser reads."""
+"""UNets by the width of the text that they read."""
+FLUX1_TEXT = 4096
+"""Width of the text that FLUX.1 reads."""
 POOLED = {768: "CLIP ViT-L/14", 1024: "CLIP ViT-H/14", 1280: "CLIP ViT-bigG/14"}
 """Encoders by the width of a picture's embedding."""
 STATES = {1024: "CLIP ViT-L/14", 1280: "CLIP ViT-H/14", 1664: "CLIP ViT-bigG/14"}
@@ -41,6 +52,7 @@ class Recognised:
     """"base", "plus", "full", "FaceID", "FaceID-Plus" or "Portrait"."""
     tokens: int
     """Image tokens of a picture, or of a face."""
+    denoiser: Denoiser
     image_width: int
     """Of the features that it takes."""
     text_width: int
@@ -52,7 +64,7 @@ class Recognised:
     @property
     def base(self) -> str:
         """The family of denoisers that it belongs on."""
-        return base_by_width(self.text_width)
+        return family(self.denoiser, self.text_width, self.widths)
 
     @property
     def encoder(self) -> str:
@@ -72,6 +84,7 @@ class Recognised:
                 do="give one of the variants base, plus or full",
             )
         return IPAdapterConfig(
+            denoiser=self.denoiser,
             variant=BUILT[self.variant],
             tokens=self.tokens,
             image_width=self.image_width,
@@ -85,9 +98,13 @@ class Recognised:
         return f"'{self.variant}' with {self.tokens} tokens for {self.base}, with {self.encoder}"
 
 
-def base_by_width(width: int) -> str:
-    """The family of denoisers that read text of this width."""
-    return BASES.get(width, f"a denoiser of text width {width}")
+def family(denoiser: Denoiser, text_width: int, widths: Sequence[int]) -> str:
+    """The family of denoisers that read text of this width, and whose layers have these widths."""
+    if denoiser == "unet":
+        return BASES.get(text_width, f"a denoiser of text width {text_width}")
+    if text_width == FLUX1_TEXT and tuple(widths) == FLUX1_WIDTHS:
+        return "FLUX.1"
+    return f"a Flux transformer of text width {text_width} with {len(widths)} double blocks of {max(widths)}"
 
 
 def encoder_by_width(variant: str, width: int) -> str:
@@ -119,15 +136,25 @@ def read_header(file: Path) -> dict[str, tuple[int, ...]]:
         ) from error
 
 
+def published_name(name: str) -> str:
+    """The name that a weight of XLabs' files has in the published layout; another name stays as it is."""
+    if found := XLABS.fullmatch(name):
+        return f"ip_adapter.{found[1]}.to_{found[2]}_ip.{found[3]}"
+    if name.startswith(XLABS_PROJECTOR):
+        return f"image_proj.{name.removeprefix(XLABS_PROJECTOR)}"
+    return name
+
+
 def recognise(shapes: Shapes) -> Recognised:
     """Name the variant, its tokens, the family of its base, and the encoder that it needs.
 
     Args:
-        shapes: names and shapes in the published layout, e.g. of `read_header`.
+        shapes: names and shapes in the published layout or in XLabs', e.g. of `read_header`.
 
     Raises:
         CheckpointError: it is no IP-Adapter, or a part is missing.
     """
+    shapes = {published_name(name): shape for name, shape in shapes.items()}
     projector = {
         name.removeprefix("image_proj."): shape
         for name, shape in shapes.items()
@@ -155,6 +182,8 @@ def recognise(shapes: Shapes) -> Recognised:
     return Recognised(
         variant=variant,
         tokens=tokens,
+        # Cross-attention layers of UNets have no bias at keys and values.
+        denoiser="flux" if f"ip_adapter.{layers[0][0]}.to_k_ip.bias" in shapes else "unet",
         image_width=width,
         text_width=layers[0][1][1],
         positions=tuple(position for position, _ in layers),

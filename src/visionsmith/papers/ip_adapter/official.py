@@ -2,8 +2,11 @@
 
     image_proj.*                              the projector
     ip_adapter.{n}.to_k_ip.weight, to_v_ip    n: position among `unet.attn_processors` (down, up, middle)
+    ip_adapter.{n}.to_k_ip.bias, to_v_ip      of a Flux transformer alone; n: its double block
 
 These are the module's own names, so that a checkpoint of the project is a file that diffusers' `load_ip_adapter` reads.
+For Flux it reads the variant "base", and supposes that there are 4 tokens, or 16 of width 4096. XLabs' files for FLUX.1
+have names of their own, which are read here and not written.
 """
 
 from __future__ import annotations
@@ -22,8 +25,9 @@ from visionsmith.keys import compare_keys
 from visionsmith.papers.ip_adapter.adapter import IPAdapter
 from visionsmith.papers.ip_adapter.config import IPAdapterConfig
 from visionsmith.papers.ip_adapter.header import (
-    base_by_width,
     encoder_by_width,
+    family,
+    published_name,
     read_header,
     recognise,
 )
@@ -35,13 +39,14 @@ def from_official(state: Mapping[str, Tensor], config: IPAdapterConfig | None = 
     """An adapter of weights in the published layout, in float32.
 
     Args:
-        state: the weights.
+        state: the weights; XLabs' names do as well.
         config: the sizes; None: they are recognised.
 
     Raises:
         CheckpointError: the weights are of another variant, base or encoder than the sizes (both are named), are of a
             variant that is not built here, or are not finite.
     """
+    state = {published_name(name): value for name, value in state.items()}
     if config is None:
         config = recognise({name: tuple(value.shape) for name, value in state.items()}).config()
     with torch.device("meta"):
@@ -101,6 +106,7 @@ def _described(state: Mapping[str, Tensor]) -> str:
 
 def _sizes(config: IPAdapterConfig) -> str:
     return (
-        f"'{config.variant}' with {config.tokens} tokens for {base_by_width(config.text_width)}, "
+        f"'{config.variant}' with {config.tokens} tokens for "
+        f"{family(config.denoiser, config.text_width, config.widths)}, "
         f"with {encoder_by_width(config.variant, config.image_width)}"
     )

@@ -14,9 +14,10 @@ from visionsmith.errors import CheckpointError, ConfigError
 from visionsmith.image.io import read_image
 from visionsmith.papers.ip_adapter.adapter import IPAdapter
 from visionsmith.papers.ip_adapter.attachment import Attachment, ImagePrompt, Scale
+from visionsmith.papers.ip_adapter.bases import AnyPainter, base_of
 from visionsmith.papers.ip_adapter.encoder import ImageEncoder, Picture
 from visionsmith.papers.ip_adapter.header import encoder_by_width
-from visionsmith.papers.latent_diffusion import Painter, control_picture
+from visionsmith.papers.latent_diffusion import control_picture
 
 __all__ = ["ImagePrompter"]
 
@@ -33,7 +34,7 @@ class ImagePrompter:
 
     def __init__(
         self,
-        painter: Painter,
+        painter: AnyPainter,
         adapter: IPAdapter,
         encoder: ImageEncoder,
         *,
@@ -58,7 +59,7 @@ class ImagePrompter:
                 do=f"use {encoder_by_width(config.variant, config.image_width)}",
             )
         self.painter, self.adapter, self.encoder = painter, adapter, encoder
-        self.attached = attached or adapter.attach(painter.pipeline.unet)
+        self.attached = attached or adapter.attach(base_of(painter).denoiser)
 
     def to(self, device: str | torch.device) -> ImagePrompter:
         """Move painter and adapter; the encoder runs once a picture, and stays."""
@@ -92,7 +93,7 @@ class ImagePrompter:
             control: what the painter's ControlNet reads, in the painting's shape: a drawing, depth, a pose, ...
             control_scale: how much it counts.
             guidance: how much more text and pictures count than none; the paper's is 7.5.
-            settings: of `Painter.paint`: steps, negative, height, width, progress.
+            settings: of the painter's `paint`: steps, negative, height, width, progress.
 
         Returns:
             RGB uint8 `count h w 3`.

@@ -22,7 +22,8 @@ class IPAdapterRecipe:
     resampler: ResamplerConfig = ResamplerConfig()
     """Of the variant "plus"."""
     base: str | None = None
-    """Checkpoint of latent diffusion, folder of diffusers or hub id; none: the checkpoint that ships."""
+    """Checkpoint of latent diffusion, folder of diffusers (Stable Diffusion or Flux) or hub id; none: the checkpoint
+    that ships."""
     encoder: str | None = None
     """Folder of transformers with a CLIP vision tower, or hub id; none: the CLIP that ships."""
     drop: DropConfig = DropConfig()

@@ -31,23 +31,33 @@ def load(
     Args:
         source: a checkpoint of the project, or a safetensors file in the published layout; None for the checkpoint
             that ships.
-        base: a checkpoint of latent diffusion, a folder of diffusers or a hub id; None: the one that the adapter names,
-            or else the one that ships.
+        base: a checkpoint of latent diffusion, a folder of diffusers (Stable Diffusion or Flux) or a hub id; None: the
+            one that the adapter names, or else the one that ships.
         encoder: a folder of transformers or a hub id; None: likewise.
         controlnet: a folder of diffusers with a `ControlNetModel`, or a hub id; None: no control.
         download: allow the network for a hub id that is not in the local cache.
         device: where to place painter and adapter.
+
+    Raises:
+        CheckpointError: a part cannot be opened, or does not fit the others.
+        ConfigError: a ControlNet was named for a base that takes none.
     """
+    from visionsmith.papers.ip_adapter.bases import open_painter
     from visionsmith.papers.ip_adapter.encoder import open_encoder
     from visionsmith.papers.ip_adapter.official import load_adapter
     from visionsmith.papers.ip_adapter.prompter import ImagePrompter
-    from visionsmith.papers.latent_diffusion import load_painter, with_control
+    from visionsmith.papers.latent_diffusion import Painter, with_control
     from visionsmith.papers.paper import shipped_checkpoint
 
     adapter = load_adapter(shipped_checkpoint("ip_adapter") if source is None else source)
     config = adapter.config
-    painter = load_painter(base or config.base or shipped_checkpoint("latent_diffusion"), download=download)
+    painter = open_painter(base or config.base or shipped_checkpoint("latent_diffusion"), download=download)
     if controlnet is not None:
+        if not isinstance(painter, Painter):
+            raise ConfigError(
+                "a ControlNet was named, and a Flux base takes none here",
+                do="leave it out, or name a base in Stable Diffusion's layout",
+            )
         painter = with_control(painter, controlnet, download=download)
     reader = str(encoder) if encoder is not None else config.encoder
     return ImagePrompter(painter, adapter, open_encoder(reader, config.variant, download=download)).to(device)
@@ -76,7 +86,8 @@ def command(
         typer.Option(help="Checkpoint or published .safetensors; without it, the one that ships."),
     ] = None,
     base: Annotated[
-        str | None, typer.Option(help="Latent diffusion checkpoint, diffusers folder or hub id.")
+        str | None,
+        typer.Option(help="Latent diffusion checkpoint, diffusers folder (also of Flux) or hub id."),
     ] = None,
     encoder: Annotated[str | None, typer.Option(help="Image encoder: transformers folder or hub id.")] = None,
     output: Annotated[Path | None, typer.Option(help="The sheet of prompts and pictures, a PNG.")] = None,

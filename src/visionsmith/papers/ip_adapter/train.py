@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from visionsmith.papers.ip_adapter.bases import AnyPainter
     from visionsmith.papers.ip_adapter.encoder import ImageEncoder
     from visionsmith.papers.ip_adapter.objective import PromptObjective
     from visionsmith.papers.ip_adapter.recipes import IPAdapterRecipe
-    from visionsmith.papers.latent_diffusion import Judge, Painter, World
+    from visionsmith.papers.latent_diffusion import Judge, World
     from visionsmith.train.run_folder import RunFolder
     from visionsmith.train.task import Export, Task
 
@@ -60,22 +61,18 @@ def train(
     return train_once("ip_adapter", recipe, make, data=data, output=output, resume=resume, progress=progress)
 
 
-def open_base(recipe: IPAdapterRecipe) -> Painter:
+def open_base(recipe: IPAdapterRecipe) -> AnyPainter:
     """The painter that a recipe names, or the one that ships."""
-    import torch
-
-    from visionsmith.papers.latent_diffusion import load_painter
+    from visionsmith.papers.ip_adapter.bases import open_painter
     from visionsmith.papers.paper import shipped_checkpoint
 
-    painter = load_painter(recipe.base or shipped_checkpoint("latent_diffusion"))
-    painter.pipeline.unet.to(memory_format=torch.channels_last)  # faster on processors
-    return painter
+    return open_painter(recipe.base or shipped_checkpoint("latent_diffusion"))
 
 
 def make_task(
     recipe: IPAdapterRecipe,
     world: World,
-    painter: Painter,
+    painter: AnyPainter,
     encoder: ImageEncoder,
     judge: Judge,
     *,
@@ -94,10 +91,11 @@ def make_task(
         progress: whether to show bars.
     """
     from visionsmith.data.sampler import ShuffledBatches
+    from visionsmith.papers.ip_adapter.bases import base_of
     from visionsmith.papers.ip_adapter.measure import prompt_features, prompt_sheet, scores
     from visionsmith.papers.ip_adapter.prompter import ImagePrompter
     from visionsmith.papers.ip_adapter.samples import PromptCollate, PromptSamples, features_of
-    from visionsmith.papers.latent_diffusion import evenly, latents_of
+    from visionsmith.papers.latent_diffusion import evenly
     from visionsmith.train.task import Task
 
     objective = new_objective(recipe, painter, encoder)
@@ -106,8 +104,7 @@ def make_task(
     kept = (
         (None, None) if folder is None else (folder / "latents.safetensors", folder / "features.safetensors")
     )
-    vae = painter.pipeline.vae.requires_grad_(False).eval()
-    latents = latents_of(vae, world.store, world.train, painter.size, kept[0], progress=progress)
+    latents = base_of(painter).latents(world.store, world.train, kept[0], progress=progress)
     features = features_of(encoder, world.store, world.train, kept[1], progress=progress)
     asked = evenly(world.held_out, QUICK)
 
@@ -144,8 +141,8 @@ def make_task(
     )
 
 
-def new_objective(recipe: IPAdapterRecipe, painter: Painter, encoder: ImageEncoder) -> PromptObjective:
-    """A new adapter of a recipe, its keys and values copied from the base, and the error that it is trained to lower.
+def new_objective(recipe: IPAdapterRecipe, painter: AnyPainter, encoder: ImageEncoder) -> PromptObjective:
+    """A new adapter of a recipe, its keys and values copied from a UNet, and the error that it is trained to lower.
 
     Args:
         recipe: model and settings.
@@ -153,19 +150,18 @@ def new_objective(recipe: IPAdapterRecipe, painter: Painter, encoder: ImageEncod
         encoder: of pictures.
     """
     from accelerate.utils import set_seed
-    from diffusers import DDPMScheduler
 
     from visionsmith.papers.ip_adapter.adapter import IPAdapter, config_for
-    from visionsmith.papers.ip_adapter.objective import Frozen, PromptObjective
+    from visionsmith.papers.ip_adapter.bases import base_of
+    from visionsmith.papers.ip_adapter.objective import PromptObjective
 
     set_seed(recipe.train.seed)
-    base = painter.pipeline
+    base = base_of(painter)
     names = ("variant", "form", "tokens", "resampler", "base", "encoder")
     settings = {name: getattr(recipe, name) for name in names}
-    adapter = IPAdapter(config_for(base.unet, image_width=encoder.width, **settings))
-    adapter.copy_from(base.unet)
-    noise = DDPMScheduler.from_config(base.scheduler.config)
-    return PromptObjective(adapter, Frozen(base.unet, base.text_encoder, noise))
+    adapter = IPAdapter(config_for(base.denoiser, image_width=encoder.width, **settings))
+    adapter.copy_from(base.denoiser)
+    return PromptObjective(adapter, base.frozen())
 
 
 def _export(config: object, state: Mapping[str, Tensor]) -> Export:
