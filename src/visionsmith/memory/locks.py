@@ -14,14 +14,16 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from visionsmith.errors import CheckpointError, VisionsmithError
 
-__all__ = ["library_load", "require_loaded"]
+__all__ = ["library_load", "opening", "require_loaded"]
 
 _LOCK = threading.RLock()
 
@@ -63,6 +65,32 @@ def library_load() -> Iterator[None]:
                 f"loading a model left torch changed ({_some(changed)}); it was put back",
                 do="load the model again, and hold library_load() round every load of the process",
             )
+
+
+@contextmanager
+def opening(folder: Path, kind: str, *, do: str) -> Iterator[None]:
+    """`library_load` of a folder; what a library says when it cannot open it becomes one sentence.
+
+        with opening(folder, "CLIP vision tower", do="give one that `save_pretrained` wrote"):
+            tower = CLIPVisionModelWithProjection.from_pretrained(folder)
+
+    Args:
+        folder: that is opened.
+        kind: of model that it should hold.
+        do: what to do about it.
+
+    Raises:
+        CheckpointError: it cannot be opened.
+    """
+    try:
+        with library_load():
+            yield
+    except (
+        *(OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, ImportError),
+        SafetensorError,
+    ) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"cannot be opened as a {kind} ({reason})", where=folder, do=do) from error
 
 
 def require_loaded(model: nn.Module, where: str) -> None:

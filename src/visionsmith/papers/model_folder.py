@@ -15,7 +15,7 @@ from torch import Tensor
 from visionsmith.checkpoint import read_tensors
 from visionsmith.errors import CheckpointError
 
-__all__ = ["find_folder", "find_pipeline", "read_config", "read_weights"]
+__all__ = ["find_folder", "find_pipeline", "pipeline_kind", "read_config", "read_weights"]
 
 FILES = [
     "config.json",
@@ -26,15 +26,20 @@ FILES = [
     "vocab.json",
     "merges.txt",
 ]
+INDEX = "model_index.json"
+"""What a pipeline's folder has, and a model's has not."""
+PIPELINE_FILES = [INDEX, "*/*.json", "*/*.safetensors", "*/merges.txt", "*/*.model"]
+"""Of a pipeline: not the same weights again in one file beside its folders."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
-def find_folder(source: str | Path, *, download: bool = False) -> Path:
+def find_folder(source: str | Path, *, download: bool = False, files: Sequence[str] = tuple(FILES)) -> Path:
     """The folder that a path or hub id stands for; a hub id is looked up in the local cache.
 
     Args:
         source: a folder, or an id like "openai/clip-vit-base-patch32".
         download: whether what the cache lacks may be fetched.
+        files: patterns of what is fetched.
 
     Raises:
         CheckpointError: there is none, or it cannot be fetched.
@@ -45,7 +50,7 @@ def find_folder(source: str | Path, *, download: bool = False) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(str(source), allow_patterns=FILES, local_files_only=not download))
+        return Path(snapshot_download(str(source), allow_patterns=[*files], local_files_only=not download))
     except (HFValidationError, LocalEntryNotFoundError) as error:
         raise CheckpointError(
             "is neither a file nor a folder, nor a hub id in the local cache",
@@ -71,15 +76,8 @@ def find_pipeline(source: str | Path, kind: str, parts: Sequence[str], *, downlo
     Raises:
         CheckpointError: it is another kind of model, or a part has no weights, or has them as a pickle only.
     """
-    folder = find_folder(source, download=download)
-    try:
-        found = json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("_class_name")
-    except (OSError, ValueError, AttributeError) as error:
-        raise CheckpointError(
-            f"is neither a checkpoint nor a folder of diffusers (its model_index.json: {error})",
-            where=folder,
-            do="give the folder of a trained model, or one that a pipeline's `save_pretrained` wrote",
-        ) from error
+    folder = find_folder(source, download=download, files=PIPELINE_FILES)
+    found = _class_name(folder)
     if found != kind:
         raise CheckpointError(f"holds a {found}, not a {kind}", where=folder, do=f"give a {kind}")
     for part in parts:
@@ -92,6 +90,28 @@ def find_pipeline(source: str | Path, kind: str, parts: Sequence[str], *, downlo
                 f"its {part} {reason}", where=folder, do="give a folder of safetensors files"
             )
     return folder
+
+
+def pipeline_kind(source: str | Path, *, download: bool = False) -> str | None:
+    """The class of the pipeline that a folder or hub id holds, before its weights are fetched; None: it holds none.
+
+    Raises:
+        CheckpointError: there is no such folder, or it cannot be fetched.
+    """
+    folder = find_folder(source, download=download, files=[INDEX])
+    return _class_name(folder) if (folder / INDEX).is_file() else None
+
+
+def _class_name(folder: Path) -> str:
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        return str(index["_class_name"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"is neither a checkpoint nor a folder of diffusers (its {INDEX}: {error})",
+            where=folder,
+            do="give the folder of a trained model, or one that a pipeline's `save_pretrained` wrote",
+        ) from error
 
 
 def read_config(folder: Path, *types: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from visionsmith import checkpoint
 from visionsmith.config import decode
 from visionsmith.errors import CheckpointError
 from visionsmith.keys import require_keys
-from visionsmith.memory.locks import library_load
+from visionsmith.memory.locks import opening
 from visionsmith.papers.icedit.adapter import Adapter
 from visionsmith.papers.icedit.config import AdapterConfig, FillerConfig
 from visionsmith.papers.icedit.editor import TOKENIZER_FILE, Editor, Parts
@@ -129,16 +129,9 @@ def _parts(source: str | Path, *, download: bool) -> Parts:
     from visionsmith.papers.model_folder import find_pipeline
 
     folder = find_pipeline(source, FLUX, FLUX_PARTS, download=download)
-    with library_load(), silenced():
-        try:
-            pipeline = FluxFillPipeline.from_pretrained(folder, use_safetensors=True, local_files_only=True)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise CheckpointError(
-                f"cannot be opened as a {FLUX} ({reason})",
-                where=folder,
-                do="give a folder that a FluxFillPipeline's `save_pretrained` wrote, or a checkpoint of icedit",
-            ) from error
+    do = f"give a folder that a {FLUX}'s `save_pretrained` wrote, or a checkpoint of icedit"
+    with opening(folder, FLUX, do=do), silenced():
+        pipeline = FluxFillPipeline.from_pretrained(folder, use_safetensors=True, local_files_only=True)
     for part in (pipeline.vae, pipeline.transformer, pipeline.text_encoder, pipeline.text_encoder_2):
         part.requires_grad_(False).eval()
     size = min(FLUX_SIZE, int(pipeline.vae.config.sample_size))

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +22,7 @@ from visionsmith.papers.ip_adapter.flux_objective import FrozenFlux
 from visionsmith.papers.ip_adapter.flux_painter import PIPELINE, FluxPainter, load_flux
 from visionsmith.papers.ip_adapter.objective import Frozen, FrozenBase
 from visionsmith.papers.latent_diffusion import Painter, latents_of, load_painter
-from visionsmith.papers.model_folder import find_folder
+from visionsmith.papers.model_folder import pipeline_kind
 
 __all__ = ["AnyPainter", "Base", "FluxBase", "UNetBase", "base_of", "open_painter"]
 
@@ -116,17 +115,8 @@ def open_painter(source: str | Path, *, download: bool = False) -> AnyPainter:
     Raises:
         CheckpointError: it is another kind of model, incomplete, or holds its weights as pickles only.
     """
-    if _pipeline(source, download=download) == PIPELINE:
+    # A checkpoint of the project is no pipeline, and says so itself.
+    known = checkpoint.is_checkpoint(Path(source))
+    if not known and pipeline_kind(source, download=download) == PIPELINE:
         return load_flux(source, download=download)
     return load_painter(source, download=download)
-
-
-def _pipeline(source: str | Path, *, download: bool) -> str | None:
-    """The class that a folder of diffusers names; None: it is no such folder."""
-    if checkpoint.is_checkpoint(Path(source)):
-        return None
-    try:
-        index = json.loads((find_folder(source, download=download) / "model_index.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return str(index.get("_class_name")) if isinstance(index, dict) else None

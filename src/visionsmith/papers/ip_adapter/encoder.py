@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from visionsmith.errors import CheckpointError, ConfigError
+from visionsmith.errors import ConfigError
 from visionsmith.image.io import read_image
-from visionsmith.memory.locks import library_load, require_loaded
+from visionsmith.memory.locks import opening, require_loaded
 from visionsmith.papers.clip import Clip, normalise, resize_and_crop
 from visionsmith.papers.clip import load as load_clip
 from visionsmith.papers.ip_adapter.config import Variant
@@ -129,17 +129,10 @@ def open_encoder(source: str | None, variant: Variant, *, download: bool = False
 def _tower(folder: Path) -> Any:
     from transformers import CLIPVisionModelWithProjection
 
-    with library_load():
-        try:
-            tower = CLIPVisionModelWithProjection.from_pretrained(
-                folder, use_safetensors=True, local_files_only=True
-            )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise CheckpointError(
-                f"cannot be opened as a CLIP vision tower ({reason})",
-                where=folder,
-                do="give a folder that CLIPVisionModelWithProjection saved, with safetensors",
-            ) from error
+    do = "give a folder that CLIPVisionModelWithProjection saved, with safetensors"
+    with opening(folder, "CLIP vision tower", do=do):
+        tower = CLIPVisionModelWithProjection.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True
+        )
     require_loaded(tower, str(folder))
     return tower

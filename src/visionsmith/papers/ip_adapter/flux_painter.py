@@ -13,7 +13,7 @@ from torch import Tensor
 
 from visionsmith.data.progress import DelayedBar
 from visionsmith.errors import CheckpointError, ConfigError
-from visionsmith.memory.locks import library_load, require_loaded
+from visionsmith.memory.locks import opening, require_loaded
 from visionsmith.papers.ip_adapter.flux import DISTILLED, offset, pack, read, unpack, velocity
 from visionsmith.papers.latent_diffusion import decode
 from visionsmith.papers.model_folder import find_pipeline
@@ -204,34 +204,17 @@ def load_flux(source: str | Path, *, download: bool = False) -> FluxPainter:
     Raises:
         CheckpointError: it is another kind of model, incomplete, or holds its weights as pickles only.
     """
-    from safetensors import SafetensorError
-
     from visionsmith.diffusion.library import FluxPipeline, silenced
 
     folder = find_pipeline(source, PIPELINE, PARTS, download=download)
-    with library_load(), silenced():
-        try:
-            pipeline = FluxPipeline.from_pretrained(
-                folder,
-                use_safetensors=True,
-                local_files_only=True,
-                torch_dtype={"vae": torch.float32, "default": _stored(folder / "transformer")},
-            )
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            RuntimeError,
-            AttributeError,
-            SafetensorError,
-        ) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise CheckpointError(
-                f"cannot be opened as a {PIPELINE} ({reason})",
-                where=folder,
-                do="save it again with `save_pretrained`",
-            ) from error
+    stored = _stored(folder / "transformer")
+    with opening(folder, PIPELINE, do="save it again with `save_pretrained`"), silenced():
+        pipeline = FluxPipeline.from_pretrained(
+            folder,
+            use_safetensors=True,
+            local_files_only=True,
+            torch_dtype={"vae": torch.float32, "default": stored},
+        )
     for name in PARTS:
         part = getattr(pipeline, name)
         require_loaded(part, str(folder))

@@ -15,7 +15,7 @@ from torch import Tensor
 from visionsmith.diffusion.library import silenced
 from visionsmith.errors import CheckpointError, ConfigError
 from visionsmith.image.geometry import resize
-from visionsmith.memory.locks import library_load, require_loaded
+from visionsmith.memory.locks import opening, require_loaded
 from visionsmith.papers.latent_diffusion.painter import Painter
 from visionsmith.papers.model_folder import find_folder
 
@@ -81,16 +81,9 @@ def control_picture(picture: np.ndarray, height: int, width: int) -> Tensor:
 def _network(folder: Path) -> Any:
     from diffusers import ControlNetModel
 
-    with library_load():
-        try:
-            network = ControlNetModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise CheckpointError(
-                f"cannot be opened as a ControlNet ({reason})",
-                where=folder,
-                do="give a folder that ControlNetModel saved, with safetensors",
-            ) from error
+    do = "give a folder that ControlNetModel saved, with safetensors"
+    with opening(folder, "ControlNet", do=do):
+        network = ControlNetModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
     require_loaded(network, str(folder))
     return network.eval().requires_grad_(False)
 

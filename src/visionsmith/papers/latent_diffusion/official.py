@@ -20,7 +20,7 @@ from visionsmith.config import decode
 from visionsmith.diffusion.library import StableDiffusionPipeline, silenced
 from visionsmith.errors import CheckpointError
 from visionsmith.keys import require_keys
-from visionsmith.memory.locks import library_load, require_loaded
+from visionsmith.memory.locks import opening, require_loaded
 from visionsmith.papers.latent_diffusion.config import LatentDiffusionConfig
 from visionsmith.papers.latent_diffusion.model import LatentDiffusion
 from visionsmith.papers.latent_diffusion.painter import TOKENIZER_FILE, Painter
@@ -109,20 +109,14 @@ def load_autoencoder(source: str | Path) -> AutoencoderKL:
 
 
 def _pipeline(folder: Path) -> StableDiffusionPipeline:
-    with library_load(), silenced():
-        try:
-            pipeline = StableDiffusionPipeline.from_pretrained(
-                folder,
-                use_safetensors=True,
-                local_files_only=True,
-                safety_checker=None,
-                feature_extractor=None,
-            )
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise CheckpointError(
-                f"cannot be opened ({reason})", where=folder, do="save it again with `save_pretrained`"
-            ) from error
+    with opening(folder, PIPELINE, do="save it again with `save_pretrained`"), silenced():
+        pipeline = StableDiffusionPipeline.from_pretrained(
+            folder,
+            use_safetensors=True,
+            local_files_only=True,
+            safety_checker=None,
+            feature_extractor=None,
+        )
     for part in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
         require_loaded(part, str(folder))
     return pipeline

@@ -20,7 +20,7 @@ from visionsmith.config import decode
 from visionsmith.diffusion.library import StableDiffusionLatentUpscalePipeline, silenced
 from visionsmith.errors import CheckpointError, ConfigError
 from visionsmith.keys import require_keys
-from visionsmith.memory.locks import library_load, require_loaded
+from visionsmith.memory.locks import opening, require_loaded
 from visionsmith.papers.latent_upscaler.config import UpscalerConfig
 from visionsmith.papers.latent_upscaler.enlarger import Enlarger
 from visionsmith.papers.latent_upscaler.model import make_upscaler
@@ -93,16 +93,10 @@ def load_enlarger(source: str | Path, *, base: str | Path | None = None, downloa
 
 
 def _pipeline(folder: Path) -> StableDiffusionLatentUpscalePipeline:
-    with library_load(), silenced():
-        try:
-            pipeline = StableDiffusionLatentUpscalePipeline.from_pretrained(
-                folder, use_safetensors=True, local_files_only=True
-            )
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise CheckpointError(
-                f"cannot be opened ({reason})", where=folder, do="save it again with `save_pretrained`"
-            ) from error
+    with opening(folder, PIPELINE, do="save it again with `save_pretrained`"), silenced():
+        pipeline = StableDiffusionLatentUpscalePipeline.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True
+        )
     for part in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
         require_loaded(part, str(folder))
     return pipeline
