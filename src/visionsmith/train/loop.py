@@ -12,6 +12,7 @@ import gc
 import math
 import signal
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -66,7 +67,10 @@ def fit(
     loop = _Loop(task, config, run, show=progress)
     stay_open = False
     try:
-        finished = loop.run_all()
+        with warnings.catch_warnings():
+            # Under autocast a norm's weights stay float32 on purpose; torch says so once of each process.
+            warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight")
+            finished = loop.run_all()
         stay_open = more_to_come
         return finished
     finally:
