@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.train.toys import ToyPairs, toy_config, toy_task
+from tests.train.toys import ToyLate, ToyPairs, toy_config, toy_task
 from visionsmith import checkpoint
 from visionsmith.errors import CheckpointError, ConfigError, DataError, OutputError, VisionsmithError
 from visionsmith.train.loop import fit
@@ -204,6 +204,20 @@ def test_muon_resumes_exactly(tmp_path: Path) -> None:
         if int(folder.name[5:]) > 6:
             shutil.rmtree(folder)
     assert_same(run, train(other, config))
+
+
+@pytest.mark.parametrize("cut", [3, 6, 9])
+def test_what_has_had_no_gradient_yet_resumes_exactly(cut: int, tmp_path: Path) -> None:
+    config = toy_config(keep=9)
+    run = train(tmp_path / "run", config, late=True)
+    slots = checkpoint.read_tensors(run.state_folder(cut) / "optimizer.safetensors")
+    assert any(".late." in name for name in slots) == (cut >= ToyLate.FIRST)
+    other = shutil.copytree(run.path, tmp_path / "cut")
+    shutil.rmtree(other / "model")
+    for folder in (other / "checkpoints").glob("step-*"):
+        if int(folder.name[5:]) > cut:
+            shutil.rmtree(folder)
+    assert_same(run, train(other, config, late=True))
 
 
 def test_a_pattern_that_names_nothing(tmp_path: Path) -> None:

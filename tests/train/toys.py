@@ -55,6 +55,23 @@ class ToyObjective(nn.Module):
         return {"loss": distributed_contrastive_loss(left, right, self.logit_scale).loss}
 
 
+class ToyLate(ToyObjective):
+    """Has a layer that nothing goes through in the first steps, so that it has no gradient then."""
+
+    FIRST = 7
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.late = nn.Linear(6, 6)
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        self.seen += 1
+        if self.seen >= self.FIRST:
+            batch = {**batch, "left": self.late(batch["left"])}
+        return super().forward(batch)
+
+
 class ToyCounted(nn.Module):
     """A mean over the positive entries of `right`, of which every micro-batch has another number."""
 
@@ -73,9 +90,11 @@ class ToyCounted(nn.Module):
         return {"loss": errors.sum() / (self.counts(batch) if counts is None else counts)[0]}
 
 
-def toy_task(seed: int = 0, batch_size: int = 16, counted: bool = False, **objective) -> Task:
+def toy_task(
+    seed: int = 0, batch_size: int = 16, counted: bool = False, late: bool = False, **objective
+) -> Task:
     torch.manual_seed(seed)
-    model = ToyCounted() if counted else ToyObjective(**objective)
+    model = ToyCounted() if counted else ToyLate() if late else ToyObjective(**objective)
     return Task(
         paper="toy",
         objective=model,

@@ -102,7 +102,7 @@ def load_state(
     _load_model(folder / "model.safetensors", model)
     if optimizer is not None:
         state = _unflatten(checkpoint.read_tensors(folder / "optimizer.safetensors"), content["optimizer"])
-        set_optimizer_state_dict(model, optimizer, state, options=StateDictOptions(full_state_dict=True))
+        _load_optimizer(model, optimizer, state)
     if accelerator.scaler is not None and content["scaler"]:
         accelerator.scaler.load_state_dict(content["scaler"])
     random = checkpoint.read_tensors(folder / "random.safetensors")
@@ -127,6 +127,17 @@ def _copy(tensor: Tensor) -> Tensor:
 
 def _load_model(file: Path, model: nn.Module) -> None:
     set_model_state_dict(model, checkpoint.read_tensors(file), options=StateDictOptions(full_state_dict=True))
+
+
+def _load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load an optimiser's state. A parameter that has had no gradient yet has none, as it had none when saved."""
+    # The file has been verified, so that what it lacks was not there; torch makes up a state for it.
+    options = StateDictOptions(full_state_dict=True, strict=False)
+    known = set(state["state"])
+    set_optimizer_state_dict(model, optimizer, state, options=options)
+    for name, parameter in model.named_parameters():
+        if name.removeprefix("module.") not in known:
+            optimizer.state.pop(parameter, None)
 
 
 def _random_states(accelerator: Accelerator) -> dict[str, Tensor]:
