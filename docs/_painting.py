@@ -115,3 +115,43 @@ def latent_upscaler_measured() -> str:
     ]
     head = (f"{found['pictures']} held-out pictures to {found['size']} px", "PSNR, dB", "SSIM")
     return markdown(head, rows)
+
+
+def icedit_measured() -> str:
+    """Edits beside doing nothing, the filler alone, and the most that latents can reach; then the early filter."""
+    found = read("docs/results/icedit_evaluate.json")
+    names = {
+        "source": "nothing is changed",
+        "filler": "the filler without its adapter",
+        "edited": "edited",
+        "ceiling": "the true pictures through the autoencoder",
+    }
+
+    def row(label: str, figures: dict[str, float]) -> tuple[str, ...]:
+        return (
+            label,
+            f"{figures['l1']:.3f}",
+            f"{figures['clip_i']:.3f}",
+            percent(figures["followed"]),
+            f"{figures['kept']:.3f}",
+        )
+
+    figures = ("L1 to the true picture", "CLIP-I", "nearer than the source", "L1 where nothing should change")
+    head = (f"{found['edits']} held-out edits", *figures)
+    rows = [row(label, found[name]["all"]) for name, label in names.items()]
+    kinds = [row(kind, of) for kind, of in found["edited"].items() if kind != "all"]
+    early, settings = found["early"], found["settings"]
+    judged = {"none": "one seed", "clip": "CLIP chooses", "truth": "who knows the truth chooses"}
+    few = [row(label, early[name]) for name, label in judged.items()]
+    experts = [(kind, *(percent(share) for share in shares)) for kind, shares in found["experts"].items()]
+    count_of = len(experts[0]) if experts else 1
+    asked = f"{early['edits']} edits"
+    return (
+        f"{markdown(head, rows).strip()}\n\n{settings['steps']} steps, guidance {settings['guidance']:g}. By kind:\n\n"
+        f"{markdown(('kind of edit', *figures), kinds).strip()}\n\n"
+        f"Early filter: {settings['candidates']} seeds, of which one goes on after {settings['early_steps']} steps, "
+        f"{early['evaluations']['filter']} evaluations of the model in place of {early['evaluations']['none']}:\n\n"
+        f"{markdown((asked, *figures), few).strip()}\n\n"
+        "Share of tokens that each expert got:\n\n"
+        f"{markdown(('kind of edit', *(f'expert {place}' for place in range(1, count_of))), experts).strip()}"
+    )

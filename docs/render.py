@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 
 from _painting import (
+    icedit_measured,
     ip_adapter_measured,
     latent_diffusion_measured,
     latent_upscaler_measured,
@@ -133,6 +134,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "latent-diffusion-measured": latent_diffusion_measured,
     "unclip-measured": unclip_measured,
     "ip-adapter-measured": ip_adapter_measured,
+    "icedit-measured": icedit_measured,
     "latent-upscaler-measured": latent_upscaler_measured,
     "benchmarks": benchmarks,
 }

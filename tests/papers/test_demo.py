@@ -14,6 +14,8 @@ from visionsmith.papers.paper import all_papers
 
 FEWER = {
     "f3net.PICTURES": 40,
+    "icedit.SHOWN": 1,
+    "icedit.STEPS": 2,
     "ip_adapter.PROMPTS": 2,
     "ip_adapter.STEPS": 2,
     "latent_diffusion.SHOWN": 2,
