@@ -3,7 +3,7 @@
     python benchmarks/latent_upscaler.py [--repeats 5] [--threads 2]
 
 Both have the weights that ship and take as many steps. "tile": a picture of one tile, without correction, where both
-give the same pixels; ours may not be slower. "large": a picture of 10 x 10 tiles, which the pipeline takes as a whole and
+give the same pixels; ours may not be slower. "large": a picture of 10 x 10 tiles, which the pipeline takes whole and
 ours in overlapping tiles, 16 at a time: more pixels in all, and memory that does not grow with the picture. What the
 correction by the small picture costs is listed among the seconds.
 """
