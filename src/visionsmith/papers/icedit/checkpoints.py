@@ -16,6 +16,7 @@ from visionsmith.memory.locks import opening
 from visionsmith.papers.icedit.adapter import Adapter
 from visionsmith.papers.icedit.config import AdapterConfig, FillerConfig
 from visionsmith.papers.icedit.editor import TOKENIZER_FILE, Editor, Parts
+from visionsmith.papers.icedit.inversion import InversionEditor
 from visionsmith.papers.icedit.model import Filler
 from visionsmith.papers.icedit.official import from_official, load_adapter
 from visionsmith.papers.icedit.reader import ClipReader, FluxReader
@@ -24,7 +25,8 @@ from visionsmith.papers.latent_diffusion import make_tokenizer
 __all__ = ["flow_scheduler", "load_editor", "load_filler", "parts_of"]
 
 ADAPTER = "adapter."
-FLUX = "FluxFillPipeline"
+FILL, PAINT = "FluxFillPipeline", "FluxPipeline"
+"""Pipelines that fill what is hidden, and that paint from text alone: the latter edit by inversion."""
 FLUX_PARTS = ("vae", "text_encoder", "text_encoder_2", "transformer")
 FLUX_SIZE = 512
 TEMPLATE = (
@@ -81,8 +83,10 @@ def load_editor(
     """Open an editor.
 
     Args:
-        source: a checkpoint of the project, or an adapter's safetensors file in a published layout, with `base`.
-        base: a folder of diffusers with a FluxFillPipeline, or a hub id of one; a checkpoint of the project.
+        source: a checkpoint of the project; an adapter's safetensors file in a published layout, with `base`; or what
+            `base` may be, which then edits without training: FLUX.1 Fill fills, FLUX.1 edits by inversion.
+        base: a folder of diffusers with a FluxFillPipeline or FluxPipeline, or a hub id of one; a checkpoint of the
+            project.
         template: of the prompt; None: the one that the checkpoint notes, or the published one.
         download: whether a hub id that is not in the local cache may be fetched.
 
@@ -111,27 +115,29 @@ def load_editor(
             }
             adapter = from_official(own, decode(AdapterConfig, found.config["adapter"], where=str(path)))
             noted = found.config["template"]
-    elif base is None:
-        raise alone
-    else:
+    elif base is not None:
         adapter = load_adapter(path)
-    parts = _parts(path if base is None else base, download=download)
-    return Editor(
-        parts, adapter.eval() if adapter else None, template=noted if template is None else template
-    )
+    elif path.is_file():
+        raise alone
+    parts = _parts(source if base is None else base, download=download)
+    kind = Editor if parts.fills else InversionEditor
+    return kind(parts, adapter.eval() if adapter else None, template=noted if template is None else template)
 
 
 def _parts(source: str | Path, *, download: bool) -> Parts:
     path = Path(source)
     if checkpoint.is_checkpoint(path):
         return parts_of(*load_filler(path))
-    from visionsmith.diffusion.library import FluxFillPipeline, silenced
-    from visionsmith.papers.model_folder import find_pipeline
+    from visionsmith.diffusion.library import FluxFillPipeline, FluxPipeline, silenced
+    from visionsmith.papers.model_folder import find_pipeline, pipeline_kind
 
-    folder = find_pipeline(source, FLUX, FLUX_PARTS, download=download)
-    do = f"give a folder that a {FLUX}'s `save_pretrained` wrote, or a checkpoint of icedit"
-    with opening(folder, FLUX, do=do), silenced():
-        pipeline = FluxFillPipeline.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+    paints = pipeline_kind(source, download=download) == PAINT
+    kind = PAINT if paints else FILL
+    folder = find_pipeline(source, kind, FLUX_PARTS, download=download)
+    do = f"give a folder that a {kind}'s `save_pretrained` wrote, or a checkpoint of icedit"
+    library = FluxPipeline if paints else FluxFillPipeline
+    with opening(folder, kind, do=do), silenced():
+        pipeline = library.from_pretrained(folder, use_safetensors=True, local_files_only=True)
     for part in (pipeline.vae, pipeline.transformer, pipeline.text_encoder, pipeline.text_encoder_2):
         part.requires_grad_(False).eval()
     size = min(FLUX_SIZE, int(pipeline.vae.config.sample_size))

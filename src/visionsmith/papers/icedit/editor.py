@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["EarlyFilter", "Editor", "Parts", "export", "working_size"]
 
 TOKENIZER_FILE = "tokenizer.json"
+Guided = Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]
+"""Noisy tokens `b n 4c`, what they are told `b n d`, times `b` and latent rows and columns -> velocity `b n 4c`."""
 BATCH = 32
 """Edits that are made at a time."""
 
@@ -68,6 +70,11 @@ class Parts:
     reader: Reader
     size: int
     """Side of the square pictures that it was trained on, pixels; others have about as many pixels."""
+
+    @property
+    def fills(self) -> bool:
+        """Whether the transformer is told what may be seen, besides its noisy latents."""
+        return bool(self.transformer.config.in_channels > 4 * self.vae.config.latent_channels)
 
 
 class Editor:
@@ -157,7 +164,8 @@ class Editor:
         self._check(pictures, instructions, steps, guidance, filters)
         work = [self._resized(picture) for picture in pictures]
         done = []
-        total = sum(each.evaluations(steps) if each else steps for each in filters)
+        evaluations = sum(each.evaluations(steps) if each else steps for each in filters)
+        total = evaluations + self._before(steps) * len(work)
         with DelayedBar("editing", total, show=progress) as bar:
             if any(filters):
                 for picture, text, seed, each in zip(work, instructions, seeds, filters, strict=True):
@@ -167,9 +175,9 @@ class Editor:
                 for start in range(0, len(work), BATCH):
                     part = slice(start, start + BATCH)
                     images = np.stack(work[part])
-                    walk = self._walk(images, instructions[part], guidance)
                     noise = self._noise(seeds[part], images)
                     sigmas = self._sigmas(steps, noise)
+                    walk = self._walk(images, instructions[part], guidance, sigmas, bar.advance)
                     state = run(walk, State(noise, 0), sigmas, steps, tell=bar.advance)
                     done.append(self._right(state.tokens, images))
         return np.concatenate(done)
@@ -185,49 +193,79 @@ class Editor:
         advance: Callable[[int], None],
     ) -> np.ndarray:
         images = np.stack([picture] * early.candidates)
-        walk = self._walk(images, [instruction] * early.candidates, guidance)
         noise = self._noise(range(seed, seed + early.candidates), images)
         sigmas = self._sigmas(steps, noise)
+        walk = self._walk(images[:1], [instruction], guidance, sigmas, advance)
         state = run(walk, State(noise, 0), sigmas, early.steps, tell=advance)
         previews = self._right(clean_estimate(state, sigmas), images)
         best = tournament(early.judge, picture, instruction, list(previews))
-        alone = self._walk(images[:1], [instruction], guidance)
-        state = run(alone, state.chosen([best]), sigmas, steps, tell=advance)
+        state = run(walk, state.chosen([best]), sigmas, steps, tell=advance)
         return self._right(state.tokens, images[:1])
 
-    def _walk(self, images: np.ndarray, instructions: Sequence[str], guidance: float) -> Velocity:
-        """The model for these sources and instructions, whose parts that do not change are computed once."""
-        parts, device = self.parts, self.device
-        left = to_latents(parts.vae, torch.from_numpy(images)).to(device)
+    def _before(self, steps: int) -> int:
+        """Evaluations of the model for a picture before its edits begin."""
+        return 0
+
+    def _walk(
+        self,
+        images: np.ndarray,
+        instructions: Sequence[str],
+        guidance: float,
+        sigmas: Sequence[float],
+        tell: Callable[[int], None],
+    ) -> Velocity:
+        """The model for these sources and instructions, whose parts that do not change are computed once.
+
+        It takes as many diptychs as there are sources, or any number where there is one.
+
+        Args:
+            images: uint8 `b h w 3`, of the working size.
+            instructions: one a picture.
+            guidance: see `edit`.
+            sigmas: times at which the model will be asked.
+            tell: called with how many evaluations were made, of those that `_before` counts.
+        """
+        vae = self.parts.vae
+        left = to_latents(vae, torch.from_numpy(images)).to(self.device)
         rows, columns = left.shape[2], left.shape[3]
-        gray = gray_half(parts.vae, *images.shape[1:3]).to(device)
-        hidden = torch.tensor([[False, True]], device=device).expand(len(left), 2)
+        gray = gray_half(vae, *images.shape[1:3]).to(self.device)
+        hidden = torch.tensor([[False, True]], device=self.device).expand(len(left), 2)
         told = conditions(left, left, gray, hidden, self.factor)
-        texts = [self.prompt(text) for text in instructions]
-        told_it = bool(parts.transformer.config.guidance_embeds)
-        twice = guidance != 1 and not told_it
-        states, pooled = (
-            part.to(device) for part in parts.reader.read([*texts, *[""] * len(texts)] if twice else texts)
-        )
+        asked = self._asked(instructions, guidance)
 
         def velocity(tokens: Tensor, times: Tensor) -> Tensor:
+            return asked(tokens, told.repeat(len(tokens) // len(told), 1, 1), times, (rows, 2 * columns))
+
+        return velocity
+
+    def _read(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        states, pooled = self.parts.reader.read(texts)
+        return states.to(self.device), pooled.to(self.device)
+
+    def _asked(self, instructions: Sequence[str], guidance: float) -> Guided:
+        """The model with its text, guided."""
+        transformer = self.parts.transformer
+        texts = [self.prompt(text) for text in instructions]
+        # A distilled model is told the number.
+        twice = guidance != 1 and not transformer.config.guidance_embeds
+        read = self._read([*texts, *[""] * len(texts)] if twice else texts)
+
+        def velocity(tokens: Tensor, told: Tensor, times: Tensor, grid: tuple[int, int]) -> Tensor:
+            count = len(tokens) // len(texts)
             if not twice:
-                return predict(
-                    parts.transformer,
-                    tokens,
-                    told,
-                    times,
-                    (states, pooled),
-                    (rows, 2 * columns),
-                    guidance=guidance,
-                )
+                states, pooled = (part.repeat(count, *[1] * (part.ndim - 1)) for part in read)
+                return predict(transformer, tokens, told, times, (states, pooled), grid, guidance=guidance)
+            states, pooled = (
+                torch.cat([half.repeat(count, *[1] * (part.ndim - 1)) for half in part.chunk(2)])
+                for part in read
+            )
             both = predict(
-                parts.transformer,
+                transformer,
                 tokens.repeat(2, 1, 1),
                 told.repeat(2, 1, 1),
                 times.repeat(2),
                 (states, pooled),
-                (rows, 2 * columns),
+                grid,
             )
             asked, free = both.chunk(2)
             return free + guidance * (asked - free)

@@ -23,8 +23,11 @@ def flow_error(
     factor: int,
     *,
     seen: float = 1.0,
+    shift: float = 1.0,
 ) -> Tensor:
-    """Squared error of the velocity at a random time, the sigmoid of a normal draw; `b`, one for each diptych.
+    """Squared error of the velocity at a random time; `b`, one for each diptych.
+
+    The time is the sigmoid of a normal draw, t, as published; and shifted, s t / (1 + (s - 1) t).
 
     Args:
         transformer: a `FluxTransformer2DModel`.
@@ -33,11 +36,13 @@ def flow_error(
         gray: scaled latents `c i j` of a hidden half.
         factor: pixels a side of a latent position.
         seen: weight of a half that may be seen, against 1 of a hidden one.
+        shift: s; above 1 there is more noise. 1: as published.
     """
     clean = side_by_side(batch["left"], batch["right"])
     told = conditions(batch["left"], batch["right"], gray.to(clean), batch["hidden"], factor)
     noise = torch.randn_like(clean)
     times = torch.sigmoid(torch.randn(len(clean), device=clean.device))
+    times = shift * times / (1 + (shift - 1) * times)
     share = times.view(-1, 1, 1, 1)
     noisy = (1 - share) * clean + share * noise
     found = predict(transformer, pack(noisy), told, times, text, (clean.shape[2], clean.shape[3]))
@@ -97,16 +102,17 @@ class Frozen:
 class EditObjective(nn.Module):
     """The adapter learns, and its router towards experts that are equally busy."""
 
-    def __init__(self, adapter: Adapter, frozen: Frozen, *, balance: float) -> None:
+    def __init__(self, adapter: Adapter, frozen: Frozen, *, balance: float, shift: float = 1.0) -> None:
         """Make it.
 
         Args:
             adapter: to train; it is attached to the transformer here.
             frozen: the rest.
             balance: weight of the balance loss of its experts.
+            shift: of the times, see `flow_error`.
         """
         super().__init__()
-        self.adapter, self.frozen, self.balance = adapter, frozen, balance
+        self.adapter, self.frozen, self.balance, self.shift = adapter, frozen, balance, shift
         self.attached = adapter.attach(frozen.transformer)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -116,7 +122,9 @@ class EditObjective(nn.Module):
         with torch.no_grad():
             text = frozen.text_encoder(batch["tokens"])
         states = (text.last_hidden_state, text.pooler_output)
-        error = flow_error(frozen.transformer, batch, states, frozen.gray, frozen.factor).mean()
+        error = flow_error(
+            frozen.transformer, batch, states, frozen.gray, frozen.factor, shift=self.shift
+        ).mean()
         losses = {"loss": error}
         if self.adapter.config.experts:
             busy = self.attached.balance()

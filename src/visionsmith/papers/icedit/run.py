@@ -28,8 +28,8 @@ def load(
     """Open an editor.
 
     Args:
-        source: a checkpoint of the project, or an adapter's safetensors file in a published layout, which needs `base`;
-            None for the checkpoint that ships.
+        source: a checkpoint of the project; an adapter's safetensors file in a published layout, which needs `base`;
+            a folder or hub id of FLUX.1 Fill or FLUX.1, for edits without training; None for the checkpoint that ships.
         base: a folder of diffusers with a FluxFillPipeline, a hub id of one, or a checkpoint of the project.
         template: of the prompt, with `{instruction}` in it; None: as trained.
         download: allow the network for a hub id that is not in the local cache.
@@ -62,7 +62,11 @@ def command(
         str, typer.Option(help="What the result shows, in words: then the project's CLIP is the judge.")
     ] = "",
     checkpoint: Annotated[
-        str | None, typer.Option(help="Checkpoint or published .safetensors; without it, the one that ships.")
+        str | None,
+        typer.Option(
+            help="Checkpoint, published .safetensors, or FLUX.1 folder or hub id, which edits without training; "
+            "without it, the one that ships."
+        ),
     ] = None,
     base: Annotated[
         str | None, typer.Option(help="The model beside a published file: FLUX.1 Fill folder or hub id.")

@@ -219,7 +219,7 @@ def edit_task(
     adapter = adapter_for(model.transformer, recipe.adapter)
     gray = gray_half(model.vae, world.size, world.size)
     frozen = Frozen(model.transformer, model.text_encoder, gray, model.config.autoencoder.factor)
-    objective = EditObjective(adapter, frozen, balance=recipe.balance)
+    objective = EditObjective(adapter, frozen, balance=recipe.balance, shift=recipe.shift)
     editor = Editor(
         parts_of(model, tokenizer), adapter, template=recipe.template, attached=objective.attached
     )
