@@ -8,11 +8,12 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
+from visionsmith.diffusion.flux import pack, places, sigmas_of, unpack
 from visionsmith.diffusion.library import FluxFillPipeline
 from visionsmith.papers.icedit.config import FillerConfig, TransformerConfig
-from visionsmith.papers.icedit.diptych import conditions, pack, places, side_by_side, unpack
+from visionsmith.papers.icedit.diptych import conditions, side_by_side
 from visionsmith.papers.icedit.model import gray_half, make_transformer, predict, to_latents, to_pictures
-from visionsmith.papers.icedit.sampling import State, clean_estimate, run, sigmas_of
+from visionsmith.papers.icedit.sampling import State, clean_estimate, run
 from visionsmith.papers.latent_diffusion import AutoencoderConfig, make_autoencoder
 
 SIZES = FillerConfig(

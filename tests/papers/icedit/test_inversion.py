@@ -17,13 +17,13 @@ from transformers import T5Config, T5EncoderModel
 from typer.testing import CliRunner
 
 from visionsmith.cli.app import app
+from visionsmith.diffusion.flux import pack, places, unpack
 from visionsmith.diffusion.library import FluxPipeline
 from visionsmith.errors import CheckpointError
 from visionsmith.image.io import read_image, write_image
 from visionsmith.papers.icedit.adapter import adapter_for
 from visionsmith.papers.icedit.checkpoints import TEMPLATE, load_editor
 from visionsmith.papers.icedit.config import AdapterConfig
-from visionsmith.papers.icedit.diptych import pack, places, unpack
 from visionsmith.papers.icedit.editor import EarlyFilter, Editor
 from visionsmith.papers.icedit.inversion import InversionEditor, way_to_noise
 from visionsmith.papers.icedit.judges import NearestJudge

@@ -31,6 +31,7 @@ from tests.papers.ip_adapter.test_run import BLUE, RED, tower
 from visionsmith import checkpoint
 from visionsmith.cli.app import app
 from visionsmith.config import decode, encode
+from visionsmith.diffusion.flux import pack, unpack
 from visionsmith.diffusion.library import FluxPipeline
 from visionsmith.errors import CheckpointError, ConfigError
 from visionsmith.image.io import read_image, write_image
@@ -52,7 +53,6 @@ from visionsmith.papers.ip_adapter import run as ways_in
 from visionsmith.papers.ip_adapter.bases import base_of
 from visionsmith.papers.ip_adapter.config import FLUX1_WIDTHS
 from visionsmith.papers.ip_adapter.evaluate import evaluate
-from visionsmith.papers.ip_adapter.flux import pack, unpack
 from visionsmith.papers.ip_adapter.recipes import IPAdapterRecipe
 from visionsmith.papers.ip_adapter.train import make_task, new_objective, train
 from visionsmith.papers.latent_diffusion import Judge, Pictures, make_text_encoder, make_tokenizer

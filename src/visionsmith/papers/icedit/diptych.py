@@ -9,35 +9,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["conditions", "pack", "places", "side_by_side", "unpack"]
+from visionsmith.diffusion.flux import pack
+
+__all__ = ["conditions", "side_by_side"]
 
 
 def side_by_side(left: Tensor, right: Tensor) -> Tensor:
     """Latents `b c i j` of both halves -> of the diptych, `b c i 2j`."""
     return torch.cat((left, right), dim=3)
-
-
-def pack(values: Tensor) -> Tensor:
-    """`b c i j` -> tokens `b n 4c`, row by row; a token's values are ordered by channel, then row, then column."""
-    batch, channels, rows, columns = values.shape
-    assert (rows | columns) % 2 == 0, f"{rows} x {columns} latent positions are no multiples of 2"
-    blocks = values.view(batch, channels, rows // 2, 2, columns // 2, 2)
-    return blocks.permute(0, 2, 4, 1, 3, 5).reshape(batch, rows * columns // 4, 4 * channels)
-
-
-def unpack(tokens: Tensor, rows: int, columns: int) -> Tensor:
-    """The inverse of `pack`: `b n 4c` -> `b c rows columns`."""
-    batch, _, width = tokens.shape
-    blocks = tokens.view(batch, rows // 2, columns // 2, width // 4, 2, 2)
-    return blocks.permute(0, 3, 1, 4, 2, 5).reshape(batch, width // 4, rows, columns)
-
-
-def places(rows: int, columns: int, *, device: torch.device | None = None) -> Tensor:
-    """Where each token is, `n 3` float32: 0, its row, its column. Of `rows` x `columns` latent positions."""
-    found = torch.zeros(rows // 2, columns // 2, 3, device=device)
-    found[..., 1] = torch.arange(rows // 2, device=device)[:, None]
-    found[..., 2] = torch.arange(columns // 2, device=device)[None, :]
-    return found.view(-1, 3)
 
 
 def conditions(left: Tensor, right: Tensor, gray: Tensor, hidden: Tensor, factor: int) -> Tensor:

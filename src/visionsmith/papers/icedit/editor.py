@@ -12,14 +12,15 @@ from torch import Tensor
 
 from visionsmith.config import encode
 from visionsmith.data.progress import DelayedBar
+from visionsmith.diffusion.flux import pack, sigmas_of, unpack
 from visionsmith.errors import ConfigError
 from visionsmith.papers.icedit.adapter import Adapter, Attachment
 from visionsmith.papers.icedit.config import FillerConfig
-from visionsmith.papers.icedit.diptych import conditions, pack, unpack
+from visionsmith.papers.icedit.diptych import conditions
 from visionsmith.papers.icedit.judges import Judge, tournament
 from visionsmith.papers.icedit.model import gray_half, predict, to_latents, to_pictures
 from visionsmith.papers.icedit.reader import Reader
-from visionsmith.papers.icedit.sampling import State, Velocity, begin, clean_estimate, run, sigmas_of
+from visionsmith.papers.icedit.sampling import State, Velocity, begin, clean_estimate, run
 
 if TYPE_CHECKING:
     from visionsmith.train.task import Export

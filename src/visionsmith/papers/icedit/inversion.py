@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from visionsmith.papers.icedit.diptych import pack
+from visionsmith.diffusion.flux import pack
 from visionsmith.papers.icedit.editor import Editor
 from visionsmith.papers.icedit.model import predict, to_latents
 from visionsmith.papers.icedit.sampling import Velocity

@@ -10,9 +10,9 @@ from diffusers import AutoencoderKL, FluxTransformer2DModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
+from visionsmith.diffusion.flux import offset, velocity
 from visionsmith.memory.locks import library_load
 from visionsmith.papers.icedit.config import FillerConfig
-from visionsmith.papers.icedit.diptych import places
 from visionsmith.papers.latent_diffusion import decode, encode, make_autoencoder, make_text_encoder
 
 __all__ = ["Filler", "gray_half", "make_transformer", "predict", "to_latents", "to_pictures"]
@@ -91,19 +91,8 @@ def predict(
     Returns:
         `b n 4c`.
     """
-    states, pooled = text
-    strength = torch.full_like(times, guidance) if transformer.config.guidance_embeds else None
-    found: Tensor = transformer(
-        hidden_states=torch.cat((noisy, told), dim=2),
-        timestep=times,
-        guidance=strength,
-        encoder_hidden_states=states,
-        pooled_projections=pooled,
-        txt_ids=torch.zeros(states.shape[1], 3, device=noisy.device),
-        img_ids=places(*grid, device=noisy.device),
-        return_dict=False,
-    )[0]
-    return found
+    tokens = torch.cat((noisy, told), dim=2)
+    return velocity(transformer, tokens, times, text, grid, distilled=guidance)
 
 
 def gray_half(vae: AutoencoderKL, height: int, width: int) -> Tensor:
@@ -115,13 +104,9 @@ def gray_half(vae: AutoencoderKL, height: int, width: int) -> Tensor:
 
 def to_latents(vae: AutoencoderKL, images: Tensor) -> Tensor:
     """Latents `b c i j` of pictures uint8 `b h w 3`, shifted and scaled as the autoencoder says (FLUX's shifts)."""
-    return encode(vae, images) - _shift(vae)
+    return encode(vae, images) - offset(vae)
 
 
 def to_pictures(vae: AutoencoderKL, latents: Tensor) -> np.ndarray:
     """The inverse of `to_latents`, up to what the autoencoder loses."""
-    return decode(vae, latents + _shift(vae))
-
-
-def _shift(vae: AutoencoderKL) -> float:
-    return float(vae.config.shift_factor or 0.0) * float(vae.config.scaling_factor)
+    return decode(vae, latents + offset(vae))

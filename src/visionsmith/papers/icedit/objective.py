@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from visionsmith.diffusion.flux import pack
 from visionsmith.papers.icedit.adapter import Adapter
-from visionsmith.papers.icedit.diptych import conditions, pack, side_by_side
+from visionsmith.papers.icedit.diptych import conditions, side_by_side
 from visionsmith.papers.icedit.model import predict
 
 __all__ = ["EditObjective", "FillingObjective", "Frozen", "flow_error"]

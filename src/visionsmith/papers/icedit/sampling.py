@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-__all__ = ["State", "begin", "clean_estimate", "run", "sigmas_of"]
+__all__ = ["State", "begin", "clean_estimate", "run"]
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """Noisy tokens `b n 4c` and times `b` -> the predicted velocity `b n 4c`."""
@@ -36,28 +33,6 @@ class State:
         keep = list(places)
         velocity = None if self.velocity is None else self.velocity[keep]
         return State(self.tokens[keep], self.step, velocity)
-
-
-def sigmas_of(scheduler: Any, steps: int, tokens: int) -> list[float]:
-    """Times of a sampler from 1 (noise) to 0 (data), `steps` + 1 of them.
-
-    Args:
-        scheduler: a `FlowMatchEulerDiscreteScheduler`; one with dynamic shifting stays longer at high noise for more
-            tokens, as FLUX's pipelines do.
-        steps: how many.
-        tokens: of a picture.
-    """
-    settings: dict[str, Any] = {"sigmas": np.linspace(1.0, 1 / steps, steps)}
-    if scheduler.config.use_dynamic_shifting:
-        from diffusers.pipelines.flux.pipeline_flux_fill import calculate_shift
-
-        of = scheduler.config
-        settings["mu"] = calculate_shift(
-            tokens, of.base_image_seq_len, of.max_image_seq_len, of.base_shift, of.max_shift
-        )
-    own: Any = FlowMatchEulerDiscreteScheduler.from_config(scheduler.config)
-    own.set_timesteps(**settings)
-    return [float(sigma) for sigma in own.sigmas]
 
 
 def begin(seeds: Sequence[int], channels: int, rows: int, columns: int) -> Tensor:

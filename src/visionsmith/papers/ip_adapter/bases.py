@@ -17,7 +17,7 @@ from torch import Tensor
 
 from visionsmith import checkpoint
 from visionsmith.data.records import RecordStore
-from visionsmith.papers.ip_adapter.flux import offset
+from visionsmith.diffusion.flux import offset
 from visionsmith.papers.ip_adapter.flux_objective import FrozenFlux
 from visionsmith.papers.ip_adapter.flux_painter import PIPELINE, FluxPainter, load_flux
 from visionsmith.papers.ip_adapter.objective import Frozen, FrozenBase

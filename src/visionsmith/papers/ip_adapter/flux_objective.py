@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from visionsmith.papers.ip_adapter.flux import DISTILLED, pack, read, velocity
+from visionsmith.diffusion.flux import pack, velocity
+from visionsmith.papers.ip_adapter.flux import DISTILLED, read
 
 __all__ = ["FrozenFlux"]
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from visionsmith.data.progress import DelayedBar
+from visionsmith.diffusion.flux import offset, pack, sigmas_of, unpack, velocity
 from visionsmith.errors import CheckpointError, ConfigError
 from visionsmith.memory.locks import opening, require_loaded
-from visionsmith.papers.ip_adapter.flux import DISTILLED, offset, pack, read, unpack, velocity
+from visionsmith.papers.ip_adapter.flux import DISTILLED, read
 from visionsmith.papers.latent_diffusion import decode
 from visionsmith.papers.model_folder import find_pipeline
 
@@ -149,7 +150,7 @@ class FluxPainter:
         told = [*[negative] * len(texts), *texts] if guided else list(texts)
         text = read(base.text_encoder, base.text_encoder_2, self.tokenize(told))
         packed = pack(drawn)
-        sigmas = self._sigmas(steps, packed.shape[1])
+        sigmas = sigmas_of(self.pipeline.scheduler, steps, packed.shape[1])
         for now, then in pairwise(sigmas):
             given = packed.repeat(2, 1, 1) if guided else packed
             times = torch.full((len(given),), now, device=self.device)
@@ -160,21 +161,6 @@ class FluxPainter:
             packed = packed + (then - now) * found
             bar.advance(len(texts))
         return unpack(packed, *grid)
-
-    def _sigmas(self, steps: int, positions: int) -> list[float]:
-        """Times from 1 (noise) to 0 (data), `steps` + 1; more positions stay longer at high noise, as of FLUX.1-dev."""
-        from diffusers import FlowMatchEulerDiscreteScheduler
-        from diffusers.pipelines.flux.pipeline_flux import calculate_shift
-
-        of = self.pipeline.scheduler.config
-        settings: dict[str, Any] = {"sigmas": np.linspace(1.0, 1 / steps, steps)}
-        if of.use_dynamic_shifting:
-            ends = (of.base_image_seq_len, of.max_image_seq_len, of.base_shift, of.max_shift)
-            settings["mu"] = calculate_shift(positions, *ends)
-        # One of its own, so that the pipeline's stays as it is.
-        own: Any = FlowMatchEulerDiscreteScheduler.from_config(of)
-        own.set_timesteps(**settings)
-        return [float(sigma) for sigma in own.sigmas]
 
     def _check(self, steps: int, guidance: float, distilled: float, height: int, width: int) -> None:
         most = self.pipeline.scheduler.config.num_train_timesteps
