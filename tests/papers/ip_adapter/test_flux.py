@@ -651,6 +651,29 @@ def test_training_lowers_the_loss_and_changes_the_adapter_alone(flux: FluxPainte
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
+def test_with_checkpointing_gradients_are_the_same_and_blocks_run_twice() -> None:
+    gradients, runs = [], []
+    for checkpointing in (False, True):
+        recipe = IPAdapterRecipe(train=TrainConfig(steps=1), checkpointing=checkpointing)
+        flux = make_flux()
+        objective = new_objective(recipe, flux, ColourEncoder())
+        with torch.no_grad():
+            for parameter in objective.parameters():
+                parameter.copy_(
+                    torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.1
+                )
+        calls: list[int] = []
+        flux.pipeline.transformer.transformer_blocks[1].register_forward_pre_hook(lambda *_: calls.append(1))  # noqa: B023
+        torch.manual_seed(0)
+        objective(batch_of(flux, 3))["loss"].backward()
+        gradients.append([parameter.grad for parameter in objective.parameters()])
+        runs.append(len(calls))
+    assert runs == [1, 2]
+    assert all(
+        bool(value.any()) and torch.equal(value, again) for value, again in zip(*gradients, strict=True)
+    )
+
+
 def test_a_run_resumes_to_the_bit(world: World, tmp_path: Path) -> None:
     recipe = IPAdapterRecipe(
         train=TrainConfig(

@@ -175,6 +175,29 @@ def test_a_plus_adapter_trains(painter: Painter, form: Any) -> None:
     assert all(parameter.grad is not None for parameter in objective.parameters())
 
 
+@pytest.mark.parametrize("form", ["decoupled", "concatenated"])
+def test_with_checkpointing_gradients_are_the_same(painter: Painter, form: Any) -> None:
+    found = []
+    for checkpointing in (False, True):
+        recipe = IPAdapterRecipe(form=form, train=TrainConfig(steps=1), checkpointing=checkpointing)
+        objective = new_objective(recipe, painter, ColourEncoder())
+        unet = painter.pipeline.unet
+        assert unet.is_gradient_checkpointing == checkpointing
+        torch.manual_seed(0)
+        batch = {
+            "latents": torch.randn(2, 4, 16, 16),
+            "features": torch.randn(2, IMAGE_WIDTH),
+            "tokens": painter.tokenize(["a square", ""]),
+        }
+        objective(batch)["loss"].backward()
+        found.append([parameter.grad for parameter in objective.parameters()])
+        objective.attached.detach()
+    painter.pipeline.unet.disable_gradient_checkpointing()
+    for value, again in zip(*found, strict=True):
+        torch.testing.assert_close(value, again, rtol=1e-5, atol=1e-8)
+        assert value.any()
+
+
 def test_train_and_evaluate(painter: Painter, world: World, tmp_path: Path) -> None:
     """The verbs, from a user's pictures and a base in a folder, with the CLIP that ships."""
     painter.save_pretrained(tmp_path / "base")

@@ -29,6 +29,8 @@ class IPAdapterRecipe:
     drop: DropConfig = DropConfig()
     reword: float = 0.0
     """Chance that a caption of a record with other names is said in other words."""
+    checkpointing: bool = False
+    """Whether the base's blocks are computed again in the backward pass, for less memory."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.reword <= 1:

@@ -161,6 +161,8 @@ def new_objective(recipe: IPAdapterRecipe, painter: AnyPainter, encoder: ImageEn
     settings = {name: getattr(recipe, name) for name in names}
     adapter = IPAdapter(config_for(base.denoiser, image_width=encoder.width, **settings))
     adapter.copy_from(base.denoiser)
+    if recipe.checkpointing:
+        base.denoiser.enable_gradient_checkpointing()
     return PromptObjective(adapter, base.frozen())
 
 
