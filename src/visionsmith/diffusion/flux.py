@@ -11,7 +11,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Text", "offset", "pack", "places", "sigmas_of", "unpack", "velocity"]
+__all__ = ["DISTILLED", "Text", "offset", "pack", "places", "sigmas_of", "unpack", "velocity"]
+
+DISTILLED = 3.5
+"""Strength of guidance that a distilled transformer is told: the default of FLUX's pipelines."""
 
 
 class Text(NamedTuple):

@@ -5,24 +5,21 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import T5Config, T5EncoderModel
 from typer.testing import CliRunner
 
+from tests.papers.icedit.flux import SIDE, save_flux
 from visionsmith.cli.app import app
 from visionsmith.diffusion.flux import pack, places, unpack
-from visionsmith.diffusion.library import FluxPipeline
 from visionsmith.errors import CheckpointError
 from visionsmith.image.io import read_image, write_image
 from visionsmith.papers.icedit.adapter import adapter_for
-from visionsmith.papers.icedit.checkpoints import TEMPLATE, load_editor
+from visionsmith.papers.icedit.checkpoints import load_editor
 from visionsmith.papers.icedit.config import AdapterConfig
 from visionsmith.papers.icedit.editor import EarlyFilter, Editor
 from visionsmith.papers.icedit.inversion import InversionEditor, way_to_noise
@@ -30,65 +27,16 @@ from visionsmith.papers.icedit.judges import NearestJudge
 from visionsmith.papers.icedit.model import make_transformer as make_filler
 from visionsmith.papers.icedit.model import to_latents
 from visionsmith.papers.icedit.official import export
-from visionsmith.papers.icedit.recipes import tiny
-from visionsmith.papers.latent_diffusion import TextConfig, make_text_encoder, make_tokenizer
-from visionsmith.papers.paper import shipped_checkpoint
+from visionsmith.papers.icedit.reader import read
+from visionsmith.papers.icedit.recipes import PUBLISHED_TEMPLATE, tiny
+from visionsmith.papers.latent_diffusion import TextConfig
 
-SIDE = 16
 STEPS = 3
-
-
-def _random(model: Any) -> Any:
-    with torch.no_grad():
-        for value in model.parameters():
-            value.add_(torch.randn_like(value) * 0.1)
-    return model.requires_grad_(False).eval()
-
-
-def _saved(folder: Path, *, distilled: bool) -> Path:
-    """A FluxPipeline for pictures of 16 px; 4 x 4 tokens each."""
-    words = (shipped_checkpoint("clip") / "tokenizer.json").read_bytes()
-    text = TextConfig(
-        vocab_size=2048, context_length=12, width=16, heads=2, layers=1,
-        start_token=2046, end_token=2047, pad_token=2047,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    vae = AutoencoderKL(
-        block_out_channels=(8, 8),
-        layers_per_block=1,
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        norm_num_groups=4,
-        sample_size=SIDE,
-        shift_factor=0.1,
-    )
-    transformer = FluxTransformer2DModel(
-        in_channels=16,
-        num_layers=2,
-        num_single_layers=2,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=12,
-        pooled_projection_dim=16,
-        guidance_embeds=distilled,
-        axes_dims_rope=(4, 6, 6),
-    )
-    t5 = T5Config(vocab_size=2048, d_model=12, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
-    FluxPipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
-        vae=_random(vae),
-        text_encoder=_random(make_text_encoder(text)),
-        tokenizer=make_tokenizer(words, text),
-        text_encoder_2=_random(T5EncoderModel(t5)),
-        tokenizer_2=make_tokenizer(words, text),
-        transformer=_random(transformer),
-    ).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _saved(tmp_path_factory.mktemp("flux"), distilled=True)
+    return save_flux(tmp_path_factory.mktemp("flux"), distilled=True)
 
 
 @pytest.fixture(scope="module")
@@ -138,9 +86,9 @@ class _Replayed(nn.Module):
 @pytest.mark.parametrize("distilled", [True, False])
 def test_an_edit_is_that_of_a_plain_loop(distilled: bool, tmp_path: Path) -> None:
     """With all values of all layers taken from the source's own passes; the guidance told, or of two passes."""
-    editor = load_editor(_saved(tmp_path / "flux", distilled=distilled))
+    editor = load_editor(save_flux(tmp_path / "flux", distilled=distilled))
     assert isinstance(editor, InversionEditor)
-    assert editor.template == TEMPLATE
+    assert editor.template == PUBLISHED_TEMPLATE
     (picture,) = _pictures(1)
     found = editor.edit([picture], ["make it red"], seeds=[3], steps=STEPS, guidance=2.0)
 
@@ -150,7 +98,10 @@ def test_an_edit_is_that_of_a_plain_loop(distilled: bool, tmp_path: Path) -> Non
     for block in [*model.transformer_blocks, *model.single_transformer_blocks]:
         block.attn.to_v = _Replayed(block.attn.to_v)
         layers.append(block.attn.to_v)
-    texts = {text: parts.reader.read([text]) for text in ("", TEMPLATE.format(instruction="make it red"))}
+    texts = {
+        text: read(parts.reader, [text])
+        for text in ("", PUBLISHED_TEMPLATE.format(instruction="make it red"))
+    }
 
     @torch.no_grad()
     def ask(tokens: Tensor, time: float, text: str, columns: int, guidance: float) -> Tensor:

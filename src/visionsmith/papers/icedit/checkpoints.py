@@ -12,28 +12,21 @@ from visionsmith import checkpoint
 from visionsmith.config import decode
 from visionsmith.errors import CheckpointError
 from visionsmith.keys import require_keys
-from visionsmith.memory.locks import opening
 from visionsmith.papers.icedit.adapter import Adapter
 from visionsmith.papers.icedit.config import AdapterConfig, FillerConfig
-from visionsmith.papers.icedit.editor import TOKENIZER_FILE, Editor, Parts
+from visionsmith.papers.icedit.editor import ADAPTER, TOKENIZER_FILE, Editor, Parts
 from visionsmith.papers.icedit.inversion import InversionEditor
 from visionsmith.papers.icedit.model import Filler
 from visionsmith.papers.icedit.official import from_official, load_adapter
 from visionsmith.papers.icedit.reader import ClipReader, FluxReader
+from visionsmith.papers.icedit.recipes import PUBLISHED_TEMPLATE
 from visionsmith.papers.latent_diffusion import make_tokenizer
 
-__all__ = ["flow_scheduler", "load_editor", "load_filler", "parts_of"]
+__all__ = ["flow_scheduler", "load_editor", "load_filler", "open_parts", "parts_of"]
 
-ADAPTER = "adapter."
-FILL, PAINT = "FluxFillPipeline", "FluxPipeline"
-"""Pipelines that fill what is hidden, and that paint from text alone: the latter edit by inversion."""
-FLUX_PARTS = ("vae", "text_encoder", "text_encoder_2", "transformer")
+PAINT = "FluxPipeline"
+"""A pipeline that paints from text alone: it edits by inversion."""
 FLUX_SIZE = 512
-TEMPLATE = (
-    "A diptych with two side-by-side images of the same scene. On the right, the scene is exactly the same as on the "
-    "left but {instruction}"
-)
-"""The prompt that published weights were trained with."""
 
 
 def flow_scheduler() -> Any:
@@ -70,6 +63,7 @@ def parts_of(model: Filler, tokenizer: bytes) -> Parts:
         scheduler=flow_scheduler(),
         reader=ClipReader(model.text_encoder, words),
         size=model.config.autoencoder.image_size,
+        own=(model, tokenizer),
     )
 
 
@@ -95,7 +89,7 @@ def load_editor(
     """
     path = Path(source)
     adapter: Adapter | None = None
-    noted = TEMPLATE
+    noted = PUBLISHED_TEMPLATE
     alone = CheckpointError(
         "is an adapter alone, if anything",
         where=path,
@@ -103,11 +97,7 @@ def load_editor(
     )
     if checkpoint.is_checkpoint(path):
         found = checkpoint.read(path, paper="icedit")
-        if "filler" not in found.config:
-            if base is None:
-                raise alone
-            adapter = _converted(found)
-        elif "adapter" in found.config:
+        if "adapter" in found.config:
             own = {
                 name.removeprefix(ADAPTER): value
                 for name, value in found.tensors().items()
@@ -115,31 +105,36 @@ def load_editor(
             }
             adapter = from_official(own, decode(AdapterConfig, found.config["adapter"], where=str(path)))
             noted = found.config["template"]
+        elif "filler" not in found.config:
+            adapter = _converted(found)
+        if "filler" not in found.config:
+            base = found.config.get("base") if base is None else base
+            if base is None:
+                raise alone
     elif base is not None:
         adapter = load_adapter(path)
     elif path.is_file():
         raise alone
-    parts = _parts(source if base is None else base, download=download)
+    parts = open_parts(source if base is None else base, download=download)
     kind = Editor if parts.fills else InversionEditor
     return kind(parts, adapter.eval() if adapter else None, template=noted if template is None else template)
 
 
-def _parts(source: str | Path, *, download: bool) -> Parts:
+def open_parts(source: str | Path, *, download: bool = False) -> Parts:
+    """A checkpoint's filler, or a folder of FLUX.1 Fill or FLUX.1 (or a hub id of one), as the parts of an editor.
+
+    Raises:
+        CheckpointError: it is another kind of model, incomplete, or holds its weights as pickles only.
+    """
     path = Path(source)
     if checkpoint.is_checkpoint(path):
         return parts_of(*load_filler(path))
-    from visionsmith.diffusion.library import FluxFillPipeline, FluxPipeline, silenced
-    from visionsmith.papers.model_folder import find_pipeline, pipeline_kind
+    from visionsmith.diffusion.library import FluxFillPipeline, FluxPipeline
+    from visionsmith.papers.flux_folder import open_flux
+    from visionsmith.papers.model_folder import pipeline_kind
 
     paints = pipeline_kind(source, download=download) == PAINT
-    kind = PAINT if paints else FILL
-    folder = find_pipeline(source, kind, FLUX_PARTS, download=download)
-    do = f"give a folder that a {kind}'s `save_pretrained` wrote, or a checkpoint of icedit"
-    library = FluxPipeline if paints else FluxFillPipeline
-    with opening(folder, kind, do=do), silenced():
-        pipeline = library.from_pretrained(folder, use_safetensors=True, local_files_only=True)
-    for part in (pipeline.vae, pipeline.transformer, pipeline.text_encoder, pipeline.text_encoder_2):
-        part.requires_grad_(False).eval()
+    pipeline = open_flux(source, FluxPipeline if paints else FluxFillPipeline, download=download)
     size = min(FLUX_SIZE, int(pipeline.vae.config.sample_size))
     return Parts(pipeline.vae, pipeline.transformer, pipeline.scheduler, FluxReader(pipeline), size)
 

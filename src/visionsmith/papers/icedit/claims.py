@@ -75,7 +75,7 @@ def _arms() -> dict[str, EditRecipe]:
 
 
 def _trained(trials: Trials, world: EditWorld, arm: str, seed: int) -> Mapping[str, float]:
-    from visionsmith.papers.icedit.checkpoints import load_filler
+    from visionsmith.papers.icedit.checkpoints import open_parts
     from visionsmith.papers.icedit.train import edit_task
 
     recipe = _arms()[arm]
@@ -83,7 +83,7 @@ def _trained(trials: Trials, world: EditWorld, arm: str, seed: int) -> Mapping[s
     return trials.fit(
         _run(arm, seed),
         recipe,
-        lambda: edit_task(recipe, world, *load_filler(Path(str(recipe.filler))), folder=trials.folder),
+        lambda: edit_task(recipe, world, open_parts(str(recipe.filler)), folder=trials.folder),
     )
 
 

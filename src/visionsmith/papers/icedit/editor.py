@@ -18,16 +18,18 @@ from visionsmith.papers.icedit.adapter import Adapter, Attachment
 from visionsmith.papers.icedit.config import FillerConfig
 from visionsmith.papers.icedit.diptych import conditions
 from visionsmith.papers.icedit.judges import Judge, tournament
-from visionsmith.papers.icedit.model import gray_half, predict, to_latents, to_pictures
-from visionsmith.papers.icedit.reader import Reader
+from visionsmith.papers.icedit.model import Filler, gray_half, predict, to_latents, to_pictures
+from visionsmith.papers.icedit.reader import Reader, read
 from visionsmith.papers.icedit.sampling import State, Velocity, begin, clean_estimate, run
 
 if TYPE_CHECKING:
     from visionsmith.train.task import Export
 
-__all__ = ["EarlyFilter", "Editor", "Parts", "export", "working_size"]
+__all__ = ["ADAPTER", "EarlyFilter", "Editor", "Parts", "export_adapter", "export_filler", "working_size"]
 
 TOKENIZER_FILE = "tokenizer.json"
+ADAPTER = "adapter."
+"""What the names of an adapter's weights begin with in a checkpoint."""
 Guided = Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]
 """Noisy tokens `b n 4c`, what they are told `b n d`, times `b` and latent rows and columns -> velocity `b n 4c`."""
 BATCH = 32
@@ -71,6 +73,14 @@ class Parts:
     reader: Reader
     size: int
     """Side of the square pictures that it was trained on, pixels; others have about as many pixels."""
+    own: tuple[Filler, bytes] | None = None
+    """The project's filler that the parts are of, and its tokenizer.json: what a checkpoint holds. None: they lie in a
+    folder of diffusers, which is named instead."""
+
+    @property
+    def factor(self) -> int:
+        """Pixels a side of a latent position."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
     @property
     def fills(self) -> bool:
@@ -106,11 +116,6 @@ class Editor:
         """
         self.parts, self.adapter, self.template = parts, adapter, template
         self.attached = attached or (adapter.attach(parts.transformer) if adapter is not None else None)
-
-    @property
-    def factor(self) -> int:
-        """Pixels a side of a latent position."""
-        return int(2 ** (len(self.parts.vae.config.block_out_channels) - 1))
 
     @property
     def device(self) -> torch.device:
@@ -231,7 +236,7 @@ class Editor:
         rows, columns = left.shape[2], left.shape[3]
         gray = gray_half(vae, *images.shape[1:3]).to(self.device)
         hidden = torch.tensor([[False, True]], device=self.device).expand(len(left), 2)
-        told = conditions(left, left, gray, hidden, self.factor)
+        told = conditions(left, left, gray, hidden, self.parts.factor)
         asked = self._asked(instructions, guidance)
 
         def velocity(tokens: Tensor, times: Tensor) -> Tensor:
@@ -240,7 +245,7 @@ class Editor:
         return velocity
 
     def _read(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        states, pooled = self.parts.reader.read(texts)
+        states, pooled = read(self.parts.reader, texts)
         return states.to(self.device), pooled.to(self.device)
 
     def _asked(self, instructions: Sequence[str], guidance: float) -> Guided:
@@ -274,7 +279,7 @@ class Editor:
         return velocity
 
     def _noise(self, seeds: Sequence[int], images: np.ndarray) -> Tensor:
-        rows, columns = images.shape[1] // self.factor, images.shape[2] // self.factor
+        rows, columns = images.shape[1] // self.parts.factor, images.shape[2] // self.parts.factor
         channels = int(self.parts.vae.config.latent_channels)
         return pack(begin(seeds, channels, rows, 2 * columns)).to(self.device)
 
@@ -282,14 +287,16 @@ class Editor:
         return sigmas_of(self.parts.scheduler, steps, tokens.shape[1])
 
     def _right(self, tokens: Tensor, images: np.ndarray) -> np.ndarray:
-        rows, columns = images.shape[1] // self.factor, images.shape[2] // self.factor
+        rows, columns = images.shape[1] // self.parts.factor, images.shape[2] // self.parts.factor
         latents = unpack(tokens, rows, 2 * columns)[..., columns:]
         return to_pictures(self.parts.vae, latents.cpu())
 
     def _resized(self, picture: np.ndarray) -> np.ndarray:
         import cv2
 
-        height, width = working_size(picture.shape[0], picture.shape[1], self.parts.size, 2 * self.factor)
+        height, width = working_size(
+            picture.shape[0], picture.shape[1], self.parts.size, 2 * self.parts.factor
+        )
         if picture.shape[:2] == (height, width):
             return picture
         shrinks = height * width < picture.shape[0] * picture.shape[1]
@@ -334,38 +341,47 @@ def working_size(height: int, width: int, side: int, unit: int) -> tuple[int, in
     return rows, columns
 
 
-def export(
-    config: FillerConfig,
-    state: Mapping[str, Tensor],
-    tokenizer: bytes,
-    adapter: Adapter | None = None,
-    updates: Mapping[str, Tensor] | None = None,
-    *,
-    template: str = "{instruction}",
+def export_filler(
+    config: FillerConfig, state: Mapping[str, Tensor], tokenizer: bytes, extra: Export | None = None
 ) -> Export:
-    """The checkpoint of a filler, and of an adapter beside it: matrices in float16, vectors in float32.
+    """The checkpoint of a filler: matrices in float16, vectors in float32.
 
     Args:
         config: of the filler.
         state: its weights.
         tokenizer: the content of its tokenizer.json.
-        adapter: for edits.
-        updates: its weights, where they are not the ones that it has.
+        extra: of `export_adapter`, an adapter beside it.
+    """
+    from visionsmith.train.task import Export
+
+    settings: dict[str, Any] = {"filler": encode(config), **(extra.config if extra else {})}
+    tensors = _small(state) | (dict(extra.tensors) if extra else {})
+    return Export(config=settings, tensors=tensors, files={TOKENIZER_FILE: tokenizer})
+
+
+def export_adapter(
+    adapter: Adapter, updates: Mapping[str, Tensor], *, template: str, base: str | None = None
+) -> Export:
+    """The checkpoint of an adapter: matrices in float16, vectors in float32.
+
+    Args:
+        adapter: of these sizes.
+        updates: its weights.
         template: of the prompt.
+        base: what it was trained beside, where a checkpoint does not hold that: a folder or a hub id.
     """
     from visionsmith.papers.icedit.official import export as published
     from visionsmith.train.task import Export
 
-    settings: dict[str, Any] = {"filler": encode(config)}
-    tensors = dict(state)
-    if adapter is not None:
-        if updates is not None:
-            adapter.load_state_dict(dict(updates))
-        settings |= {"adapter": encode(adapter.config), "template": template}
-        tensors |= {f"adapter.{name}": value for name, value in published(adapter).items()}
-    small = {
+    adapter.load_state_dict(dict(updates))
+    settings = {"adapter": encode(adapter.config), "template": template, **({"base": base} if base else {})}
+    tensors = {f"{ADAPTER}{name}": value for name, value in published(adapter).items()}
+    return Export(config=settings, tensors=_small(tensors), files={})
+
+
+def _small(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
         name: value.detach().half() if value.ndim > 1 else value.detach().float()
         for name, value in tensors.items()
         if value.is_floating_point()
     }
-    return Export(config=settings, tensors=small, files={TOKENIZER_FILE: tokenizer})

@@ -12,6 +12,7 @@ from visionsmith.diffusion.flux import pack
 from visionsmith.papers.icedit.adapter import Adapter
 from visionsmith.papers.icedit.diptych import conditions, side_by_side
 from visionsmith.papers.icedit.model import predict
+from visionsmith.papers.icedit.reader import Reader
 
 __all__ = ["EditObjective", "FillingObjective", "Frozen", "flow_error"]
 
@@ -85,19 +86,21 @@ class Frozen:
     """What an adapter is trained with and does not change; no module, so that no training state holds it."""
 
     transformer: Any
-    text_encoder: Any
+    """A `FluxTransformer2DModel`."""
+    reader: Reader
     gray: Tensor
+    """Scaled latents `c i j` of a hidden half."""
     factor: int
+    """Pixels a side of a latent position."""
 
     def __post_init__(self) -> None:
-        for part in (self.transformer, self.text_encoder):
-            part.requires_grad_(False).eval()
+        self.transformer.requires_grad_(False).eval()
 
     def to(self, device: torch.device) -> None:
         """Move both models."""
         if next(self.transformer.parameters()).device != device:
             self.transformer.to(device)
-            self.text_encoder.to(device)
+            self.reader.to(device)
 
 
 class EditObjective(nn.Module):
@@ -120,11 +123,9 @@ class EditObjective(nn.Module):
         """Losses of a batch: see `flow_error`, and "tokens" int64 `b m`."""
         frozen = self.frozen
         frozen.to(batch["left"].device)
-        with torch.no_grad():
-            text = frozen.text_encoder(batch["tokens"])
-        states = (text.last_hidden_state, text.pooler_output)
+        text = frozen.reader.states(batch["tokens"])
         error = flow_error(
-            frozen.transformer, batch, states, frozen.gray, frozen.factor, shift=self.shift
+            frozen.transformer, batch, text, frozen.gray, frozen.factor, shift=self.shift
         ).mean()
         losses = {"loss": error}
         if self.adapter.config.experts:

@@ -8,16 +8,21 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from visionsmith.diffusion.flux import Text
+from visionsmith.papers import flux_folder
 from visionsmith.papers.latent_diffusion import tokenize
 
-__all__ = ["ClipReader", "FluxReader", "Reader"]
+__all__ = ["ClipReader", "FluxReader", "Reader", "read"]
 
 
 class Reader(Protocol):
-    """Reads prompts."""
+    """Reads prompts. Its encoders do not learn."""
 
-    def read(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """States `b m d` and embeddings `b p`."""
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """Texts to ids, int64 `b m`, cut to what is read."""
+
+    def states(self, tokens: Tensor) -> Text:
+        """States `b m d` and embeddings `b p` of ids, without gradients."""
 
     def too_long(self, text: str) -> int:
         """How many tokens of a text are beyond what is read."""
@@ -26,17 +31,26 @@ class Reader(Protocol):
         """Move the encoders."""
 
 
+def read(reader: Reader, texts: Sequence[str]) -> Text:
+    """States `b m d` and embeddings `b p` of texts."""
+    return reader.states(reader.tokenize(texts))
+
+
 class ClipReader:
     """A CLIP text tower, whose states and whose pooled state are both used: of the small model."""
 
     def __init__(self, text_encoder: Any, tokenizer: Any) -> None:
-        self.text_encoder, self.tokenizer = text_encoder, tokenizer
+        self.text_encoder, self.tokenizer = text_encoder.requires_grad_(False).eval(), tokenizer
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """See `Reader`."""
+        return tokenize(self.tokenizer, texts)
 
     @torch.no_grad()
-    def read(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def states(self, tokens: Tensor) -> Text:
         """See `Reader`."""
-        found = self.text_encoder(tokenize(self.tokenizer, texts).to(self.text_encoder.device))
-        return found.last_hidden_state, found.pooler_output
+        found = self.text_encoder(tokens.to(self.text_encoder.device))
+        return Text(found.last_hidden_state, found.pooler_output)
 
     def too_long(self, text: str) -> int:
         """See `Reader`."""
@@ -51,25 +65,22 @@ class ClipReader:
 class FluxReader:
     """T5's states and CLIP's pooled state: of FLUX's pipelines."""
 
-    TOKENS = 512
-    """That T5 reads."""
-
     def __init__(self, pipeline: Any) -> None:
-        """`pipeline`: a `FluxFillPipeline`."""
+        """`pipeline`: of `flux_folder.open_flux`."""
         self.pipeline = pipeline
 
-    @torch.no_grad()
-    def read(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """See `Reader`: CLIP's ids, then T5's."""
+        return flux_folder.tokenize(self.pipeline, texts)
+
+    def states(self, tokens: Tensor) -> Text:
         """See `Reader`."""
-        states, pooled, _ = self.pipeline.encode_prompt(
-            prompt=list(texts), prompt_2=list(texts), max_sequence_length=self.TOKENS
-        )
-        return states, pooled
+        return flux_folder.read(self.pipeline.text_encoder, self.pipeline.text_encoder_2, tokens)
 
     def too_long(self, text: str) -> int:
         """See `Reader`."""
         length: int = len(self.pipeline.tokenizer_2(text, truncation=False, verbose=False).input_ids)
-        return max(0, length - self.TOKENS)
+        return max(0, length - flux_folder.sizes(self.pipeline)[1])
 
     def to(self, device: torch.device) -> None:
         """See `Reader`."""

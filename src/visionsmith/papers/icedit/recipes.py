@@ -7,10 +7,15 @@ from visionsmith.errors import ConfigError
 from visionsmith.papers.icedit.config import AdapterConfig, TransformerConfig
 from visionsmith.train.recipe import OptimConfig, StageConfig, TrainConfig
 
-__all__ = ["EditRecipe", "FillerRecipe", "filler", "tiny"]
+__all__ = ["PUBLISHED_TEMPLATE", "EditRecipe", "FillerRecipe", "filler", "paper", "tiny"]
 
 TEMPLATE = "side by side, the same picture, but {instruction}"
 """Of the prompt; `{instruction}` stands for what is asked for."""
+PUBLISHED_TEMPLATE = (
+    "A diptych with two side-by-side images of the same scene. On the right, the scene is exactly the same as on the "
+    "left but {instruction}"
+)
+"""The prompt that published weights were trained with."""
 
 
 @config
@@ -39,13 +44,15 @@ class EditRecipe:
     train_filler: FillerRecipe | None = None
     """How a filler is trained first, where none is named."""
     filler: str | None = None
-    """A checkpoint of this paper: its filler is used as it is."""
+    """Used as it is: a checkpoint of this paper, or a folder of FLUX.1 Fill, or a hub id of one."""
     template: str = TEMPLATE
     drop_text: float = 0.1
     balance: float = 0.01
     """Weight of the error that keeps the experts equally busy."""
     shift: float = 1.0
     """Of the times that are trained at towards noise, see `flow_error`; 1: as published."""
+    checkpointing: bool = False
+    """Whether the filler's blocks are computed again in the backward pass, for less memory."""
 
     def __post_init__(self) -> None:
         _share("drop_text", self.drop_text)
@@ -127,4 +134,27 @@ def tiny() -> EditRecipe:
         train_filler=filler(),
         # What an edit is, the first steps of the sampler decide; the published times are there one time in fifty.
         shift=3.0,
+    )
+
+
+def paper() -> EditRecipe:
+    """As published: four experts of rank 32 beside FLUX.1 Fill, batches of 16, some 53,000 edits (sec. 4.1).
+
+    DIFFERS: AdamW in place of Prodigy, which finds its rate itself. How many steps were made is not published; these
+    are three epochs.
+    """
+    return EditRecipe(
+        filler="black-forest-labs/FLUX.1-Fill-dev",
+        adapter=AdapterConfig(rank=32, alpha=32.0, experts=4),
+        template=PUBLISHED_TEMPLATE,
+        train=TrainConfig(
+            steps=3 * 53_047 // 16,
+            optim=OptimConfig(lr=1e-4, schedule="constant", warmup_steps=100, weight_decay=0.01, clip_norm=0.5),
+            batch_size=16,
+            accumulate=8,
+            precision="bf16",
+            save_every=500,
+            workers=4,
+        ),
+        checkpointing=True,
     )

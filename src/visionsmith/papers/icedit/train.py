@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from visionsmith.papers.icedit.editor import Parts
     from visionsmith.papers.icedit.edits import EditWorld
     from visionsmith.papers.icedit.model import Filler
     from visionsmith.papers.icedit.recipes import EditRecipe, FillerRecipe
@@ -48,7 +49,7 @@ def train(
     Returns:
         The folder of the finished checkpoint.
     """
-    from visionsmith.papers.icedit.checkpoints import load_filler
+    from visionsmith.papers.icedit.checkpoints import open_parts
     from visionsmith.papers.icedit.recipes import EditRecipe
     from visionsmith.papers.icedit.sources import open_edits
     from visionsmith.papers.latent_diffusion import load_checkpoint
@@ -79,20 +80,37 @@ def train(
         assert recipe.train_filler is not None, "the recipe checks it"
         first = First("filler", recipe.train_filler, make_first)
     # Before anything is written.
-    given = None if recipe.filler is None else load_filler(Path(recipe.filler))
+    given = None if recipe.filler is None else _filling(recipe.filler)
 
     def make(recipe: EditRecipe, run: RunFolder, trained: Path | None, show: bool) -> Task:
-        if given is None:
+        parts = given
+        if parts is None:
             assert trained is not None, "a filler was trained or is named"
-            model, tokenizer = load_filler(trained)
-        else:
-            model, tokenizer = given
-        pairs = world(model.config.autoencoder.image_size, show)
-        return edit_task(recipe, pairs, model, tokenizer, folder=run.path, progress=show)
+            parts = open_parts(trained)
+        return edit_task(recipe, world(parts.size, show), parts, folder=run.path, progress=show)
 
     return train_in_two(
         PAPER, recipe, first, make, data=data, output=output, resume=resume, progress=progress
     )
+
+
+def _filling(source: str) -> Parts:
+    """The parts round a filler that a recipe names.
+
+    Raises:
+        CheckpointError: it is no filler, or another one's checkpoint.
+    """
+    from visionsmith.errors import CheckpointError
+    from visionsmith.papers.icedit.checkpoints import open_parts
+
+    parts = open_parts(source)
+    if not parts.fills:
+        raise CheckpointError(
+            "paints from text alone, and an adapter is trained beside a model that fills what is hidden",
+            where=source,
+            do="name a FluxFillPipeline's folder, or a checkpoint of icedit",
+        )
+    return parts
 
 
 def check_data(path: Path) -> None:
@@ -151,7 +169,7 @@ def filler_task(
         progress: whether to show a bar.
     """
     from visionsmith.data.sampler import ShuffledBatches
-    from visionsmith.papers.icedit.editor import export
+    from visionsmith.papers.icedit.editor import export_filler
     from visionsmith.papers.icedit.model import gray_half
     from visionsmith.papers.icedit.objective import FillingObjective
     from visionsmith.papers.icedit.samples import DiptychCollate, FillingSamples, encoded
@@ -165,7 +183,7 @@ def filler_task(
 
     def finished(state: dict[str, Tensor]) -> Export:
         rest = {name: value for name, value in model.state_dict().items() if name.startswith("vae.")}
-        return export(model.config, {**rest, **state}, tokenizer)
+        return export_filler(model.config, {**rest, **state}, tokenizer)
 
     return Task(
         paper=PAPER,
@@ -183,8 +201,7 @@ def filler_task(
 def edit_task(
     recipe: EditRecipe,
     world: EditWorld,
-    model: Filler,
-    tokenizer: bytes,
+    parts: Parts,
     *,
     folder: Path | None = None,
     progress: bool = False,
@@ -194,8 +211,7 @@ def edit_task(
     Args:
         recipe: of the training.
         world: the edits.
-        model: the filler, frozen.
-        tokenizer: the content of its tokenizer.json.
+        parts: round the filler, frozen.
         folder: where latents are kept; None: in memory.
         progress: whether to show a bar.
     """
@@ -203,26 +219,22 @@ def edit_task(
 
     from visionsmith.data.sampler import ShuffledBatches
     from visionsmith.papers.icedit.adapter import adapter_for
-    from visionsmith.papers.icedit.checkpoints import parts_of
-    from visionsmith.papers.icedit.editor import Editor, export
+    from visionsmith.papers.icedit.editor import Editor, export_adapter, export_filler
     from visionsmith.papers.icedit.measure import EditJudge, edited_sheet, made, of_each_kind
     from visionsmith.papers.icedit.model import gray_half
     from visionsmith.papers.icedit.objective import EditObjective, Frozen
     from visionsmith.papers.icedit.samples import DiptychCollate, EditSamples, encoded
-    from visionsmith.papers.latent_diffusion import make_tokenizer, tokenize
     from visionsmith.train.task import Task
 
-    model.requires_grad_(False).eval()
-    words = make_tokenizer(tokenizer, model.config.text)
-    latents = encoded(model.vae, world, folder / "latents.safetensors" if folder else None, progress=progress)
+    vae, transformer = parts.vae.requires_grad_(False).eval(), parts.transformer
+    latents = encoded(vae, world, folder / "latents.safetensors" if folder else None, progress=progress)
     set_seed(recipe.train.seed)
-    adapter = adapter_for(model.transformer, recipe.adapter)
-    gray = gray_half(model.vae, world.size, world.size)
-    frozen = Frozen(model.transformer, model.text_encoder, gray, model.config.autoencoder.factor)
+    adapter = adapter_for(transformer, recipe.adapter)
+    if recipe.checkpointing:
+        transformer.enable_gradient_checkpointing()
+    frozen = Frozen(transformer, parts.reader, gray_half(vae, world.size, world.size), parts.factor)
     objective = EditObjective(adapter, frozen, balance=recipe.balance, shift=recipe.shift)
-    editor = Editor(
-        parts_of(model, tokenizer), adapter, template=recipe.template, attached=objective.attached
-    )
+    editor = Editor(parts, adapter, template=recipe.template, attached=objective.attached)
     judge, asked = EditJudge(world), of_each_kind(world, QUICK)
     samples = EditSamples(world, latents, editor.prompt, drop_text=recipe.drop_text, seed=recipe.train.seed)
 
@@ -235,14 +247,18 @@ def edit_task(
 
     def finished(state: dict[str, Tensor]) -> Export:
         updates = {name.removeprefix("adapter."): value for name, value in state.items()}
-        return export(model.config, model.state_dict(), tokenizer, adapter, updates, template=recipe.template)
+        if parts.own is None:
+            return export_adapter(adapter, updates, template=recipe.template, base=recipe.filler)
+        model, tokenizer = parts.own
+        beside = export_adapter(adapter, updates, template=recipe.template)
+        return export_filler(model.config, model.state_dict(), tokenizer, beside)
 
     return Task(
         paper=PAPER,
         objective=objective,
         dataset=samples,
         plan=ShuffledBatches(range(len(samples)), recipe.train.batch_size, recipe.train.seed),
-        collate=DiptychCollate(lambda texts: tokenize(words, texts)),
+        collate=DiptychCollate(parts.reader.tokenize),
         export=finished,
         about=world.about,
         evaluate=evaluate,

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from visionsmith.diffusion.flux import pack, velocity
-from visionsmith.papers.ip_adapter.flux import DISTILLED, read
+from visionsmith.diffusion.flux import DISTILLED, pack, velocity
+from visionsmith.papers.flux_folder import read
 
 __all__ = ["FrozenFlux"]
 
@@ -40,10 +40,9 @@ class FrozenFlux:
 
         Args:
             clean: shifted and scaled latents `b c i j`.
-            tokens: `b (n + m)` of `flux.read`.
+            tokens: `b (n + m)` of `flux_folder.tokenize`.
         """
-        with torch.no_grad():
-            text = read(self.text_encoder, self.text_encoder_2, tokens)
+        text = read(self.text_encoder, self.text_encoder_2, tokens)
         times = torch.sigmoid(torch.randn(len(clean), device=clean.device))
         drawn = torch.randn_like(clean)
         share = times.view(-1, 1, 1, 1)

@@ -12,12 +12,10 @@ import torch
 from torch import Tensor
 
 from visionsmith.data.progress import DelayedBar
-from visionsmith.diffusion.flux import offset, pack, sigmas_of, unpack, velocity
-from visionsmith.errors import CheckpointError, ConfigError
-from visionsmith.memory.locks import opening, require_loaded
-from visionsmith.papers.ip_adapter.flux import DISTILLED, read
+from visionsmith.diffusion.flux import DISTILLED, offset, pack, sigmas_of, unpack, velocity
+from visionsmith.errors import ConfigError
+from visionsmith.papers.flux_folder import open_flux, read, tokenize
 from visionsmith.papers.latent_diffusion import decode
-from visionsmith.papers.model_folder import find_pipeline
 
 if TYPE_CHECKING:
     from diffusers import FluxPipeline
@@ -25,9 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["PIPELINE", "FluxPainter", "load_flux"]
 
 PIPELINE = "FluxPipeline"
-PARTS = ("vae", "text_encoder", "text_encoder_2", "transformer")
-T5_TOKENS = 512
-"""That T5 reads, at most."""
 BATCH = 16
 """Pictures that are painted at a time."""
 
@@ -62,18 +57,7 @@ class FluxPainter:
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Texts to ids `b (n + m)` int64: CLIP's, then T5's, both padded and cut to what they read."""
-        base = self.pipeline
-        sizes = (
-            (base.tokenizer, base.text_encoder.config.max_position_embeddings),
-            (base.tokenizer_2, min(T5_TOKENS, base.tokenizer_2.model_max_length)),
-        )
-        found = [
-            tokenizer(
-                list(texts), padding="max_length", max_length=most, truncation=True, return_tensors="pt"
-            ).input_ids
-            for tokenizer, most in sizes
-        ]
-        return torch.cat(found, dim=1)
+        return tokenize(self.pipeline, texts)
 
     @torch.no_grad()
     def paint(
@@ -178,47 +162,7 @@ class FluxPainter:
 
 
 def load_flux(source: str | Path, *, download: bool = False) -> FluxPainter:
-    """Open a folder of a `FluxPipeline`, or a hub id of one.
+    """Open a folder of a `FluxPipeline`, or a hub id of one; see `flux_folder.open_flux`."""
+    from visionsmith.diffusion.library import FluxPipeline
 
-    Weights stay in the dtype that the transformer is stored in (FLUX.1's is bfloat16, and in float32 would take 48 GB);
-    the autoencoder is opened in float32.
-
-    Args:
-        source: where it is.
-        download: whether a hub id that is not in the local cache may be fetched.
-
-    Raises:
-        CheckpointError: it is another kind of model, incomplete, or holds its weights as pickles only.
-    """
-    from visionsmith.diffusion.library import FluxPipeline, silenced
-
-    folder = find_pipeline(source, PIPELINE, PARTS, download=download)
-    stored = _stored(folder / "transformer")
-    with opening(folder, PIPELINE, do="save it again with `save_pretrained`"), silenced():
-        pipeline = FluxPipeline.from_pretrained(
-            folder,
-            use_safetensors=True,
-            local_files_only=True,
-            torch_dtype={"vae": torch.float32, "default": stored},
-        )
-    for name in PARTS:
-        part = getattr(pipeline, name)
-        require_loaded(part, str(folder))
-        part.requires_grad_(False).eval()
-    return FluxPainter(pipeline)
-
-
-def _stored(folder: Path) -> torch.dtype:
-    """The dtype of a folder's first weight."""
-    from safetensors import SafetensorError, safe_open
-
-    file = min(folder.glob("*.safetensors"))
-    try:
-        with safe_open(file, framework="pt") as opened:
-            # One of them, in place of the header's name for it.
-            found: torch.dtype = opened.get_tensor(min(opened.keys())).dtype
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(
-            f"is not a readable safetensors file ({error})", where=file, do="copy it again from its source"
-        ) from error
-    return found
+    return FluxPainter(open_flux(source, FluxPipeline, download=download))
