@@ -149,7 +149,9 @@ def paper() -> EditRecipe:
         template=PUBLISHED_TEMPLATE,
         train=TrainConfig(
             steps=3 * 53_047 // 16,
-            optim=OptimConfig(lr=1e-4, schedule="constant", warmup_steps=100, weight_decay=0.01, clip_norm=0.5),
+            optim=OptimConfig(
+                lr=1e-4, schedule="constant", warmup_steps=100, weight_decay=0.01, clip_norm=0.5
+            ),
             batch_size=16,
             accumulate=8,
             precision="bf16",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from visionsmith.data.progress import DelayedBar
+from visionsmith.data.kept import compute_once
 from visionsmith.data.sampler import Key, generator
 from visionsmith.papers.icedit.edits import EditWorld
 from visionsmith.papers.icedit.model import to_latents
@@ -42,27 +42,15 @@ def encoded(vae: Any, world: EditWorld, file: Path | None = None, *, progress: b
     """
     import zlib
 
-    from safetensors.torch import save
-
-    from visionsmith.checkpoint import read_tensors
-    from visionsmith.durable import write_whole
-
-    mark = torch.tensor([len(world.pictures), zlib.crc32(world.pictures.tobytes())])
-    if file is not None and file.is_file():
-        kept = read_tensors(file)
-        if torch.equal(kept["pictures"], mark):
-            found: Tensor = kept["latents"]
-            return found
-    parts = []
-    with DelayedBar("latents", len(world.pictures), show=progress) as bar:
-        for begin in range(0, len(world.pictures), BATCH):
-            part = torch.from_numpy(world.pictures[begin : begin + BATCH])
-            parts.append(to_latents(vae, part))
-            bar.advance(len(part))
-    latents = torch.cat(parts).contiguous()
-    if file is not None:
-        write_whole(file, save({"pictures": mark, "latents": latents}))
-    return latents
+    return compute_once(
+        range(len(world.pictures)),
+        lambda part: {"latents": to_latents(vae, torch.from_numpy(world.pictures[list(part)]))},
+        title="latents",
+        batch=BATCH,
+        file=file,
+        mark=torch.tensor([len(world.pictures), zlib.crc32(world.pictures.tobytes())]),
+        progress=progress,
+    )["latents"]
 
 
 class FillingSamples(Dataset[Diptych]):

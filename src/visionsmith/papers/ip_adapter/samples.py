@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from visionsmith.data.progress import DelayedBar
+from visionsmith.data.kept import compute_once
 from visionsmith.data.records import RecordStore
 from visionsmith.data.sampler import Key, generator
 from visionsmith.image.io import decode
@@ -45,29 +45,21 @@ def features_of(
         file: where they are kept, a safetensors file; None: nowhere.
         progress: whether to show a bar.
     """
-    from safetensors.torch import save
 
-    from visionsmith.checkpoint import read_tensors
-    from visionsmith.durable import write_whole
+    def compute(part: Sequence[int]) -> dict[str, Tensor]:
+        pictures = (decode(store[index].image, where=f"{store.path}[{index}]") for index in part)
+        return {"features": encoder.encode(pictures)}
 
-    wanted = torch.tensor(list(records))
-    if file is not None and file.is_file():
-        kept = read_tensors(file)
-        found: Tensor = kept["features"]
-        if torch.equal(kept["records"], wanted) and found.shape[-1] == encoder.width:
-            return found
-    parts = []
-    with DelayedBar("image features", len(records), show=progress) as bar:
-        for begin in range(0, len(records), BATCH):
-            part = records[begin : begin + BATCH]
-            parts.append(
-                encoder.encode(decode(store[index].image, where=f"{store.path}[{index}]") for index in part)
-            )
-            bar.advance(len(part))
-    features = torch.cat(parts).contiguous()
-    if file is not None:
-        write_whole(file, save({"records": wanted, "features": features}))
-    return features
+    return compute_once(
+        records,
+        compute,
+        title="image features",
+        batch=BATCH,
+        file=file,
+        # Another encoder's would have another width.
+        mark=torch.tensor([encoder.width, *records]),
+        progress=progress,
+    )["features"]
 
 
 class PromptSample(NamedTuple):

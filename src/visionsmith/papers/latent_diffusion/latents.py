@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from visionsmith.data.progress import DelayedBar
+from visionsmith.data.kept import compute_once
 from visionsmith.data.records import RecordStore
 from visionsmith.data.sampler import Key, generator
 from visionsmith.papers.clip import reword
@@ -42,28 +42,21 @@ def latents_of(
         file: where they are kept, a safetensors file; None: nowhere.
         progress: whether to show a bar.
     """
-    from safetensors.torch import save
-
-    from visionsmith.checkpoint import read_tensors
-    from visionsmith.durable import write_whole
-
-    wanted = torch.tensor(list(records))
-    if file is not None and file.is_file():
-        kept = read_tensors(file)
-        if torch.equal(kept["records"], wanted):
-            found: Tensor = kept["latents"]
-            return found
     pictures = Pictures(store, size)
-    parts = []
-    with DelayedBar("latents", len(records), show=progress) as bar:
-        for begin in range(0, len(records), BATCH):
-            part = [pictures[0, index] for index in records[begin : begin + BATCH]]
-            parts.append(encode(autoencoder, picture_batch(part)["images"]))
-            bar.advance(len(part))
-    latents = torch.cat(parts).contiguous()
-    if file is not None:
-        write_whole(file, save({"records": wanted, "latents": latents}))
-    return latents
+
+    def compute(part: Sequence[int]) -> dict[str, Tensor]:
+        images = picture_batch([pictures[0, index] for index in part])["images"]
+        return {"latents": encode(autoencoder, images)}
+
+    return compute_once(
+        records,
+        compute,
+        title="latents",
+        batch=BATCH,
+        file=file,
+        mark=torch.tensor(list(records)),
+        progress=progress,
+    )["latents"]
 
 
 class LatentPairs(Dataset[Pair]):

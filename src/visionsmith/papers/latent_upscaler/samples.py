@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from visionsmith.data.progress import DelayedBar
+from visionsmith.data.kept import compute_once
 from visionsmith.data.records import RecordStore
 from visionsmith.data.sampler import Key, generator
 from visionsmith.papers.latent_diffusion import encode, some_pictures
@@ -51,28 +51,22 @@ def pairs_of(
         file: where they are kept, a safetensors file; None: nowhere.
         progress: whether to show a bar.
     """
-    from safetensors.torch import save
 
-    from visionsmith.checkpoint import read_tensors
-    from visionsmith.durable import write_whole
+    def compute(part: Sequence[int]) -> dict[str, Tensor]:
+        pictures = some_pictures(store, part, size, len(part))
+        low = torch.from_numpy(halved(pictures.numpy()))
+        return {"low": encode(autoencoder, low), "high": encode(autoencoder, pictures)}
 
-    wanted = torch.tensor(list(records))
-    if file is not None and file.is_file():
-        kept = read_tensors(file)
-        if torch.equal(kept["records"], wanted):
-            return kept["low"], kept["high"]
-    low, high = [], []
-    with DelayedBar("latents", len(records), show=progress) as bar:
-        for begin in range(0, len(records), BATCH):
-            part = records[begin : begin + BATCH]
-            pictures = some_pictures(store, part, size, len(part))
-            low.append(encode(autoencoder, torch.from_numpy(halved(pictures.numpy()))))
-            high.append(encode(autoencoder, pictures))
-            bar.advance(len(part))
-    found = torch.cat(low).contiguous(), torch.cat(high).contiguous()
-    if file is not None:
-        write_whole(file, save({"records": wanted, "low": found[0], "high": found[1]}))
-    return found
+    found = compute_once(
+        records,
+        compute,
+        title="latents",
+        batch=BATCH,
+        file=file,
+        mark=torch.tensor(list(records)),
+        progress=progress,
+    )
+    return found["low"], found["high"]
 
 
 class UpscalingPairs(Dataset[Sample]):

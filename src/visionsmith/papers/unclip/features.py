@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from visionsmith.data.progress import DelayedBar
+from visionsmith.data.kept import compute_once
 from visionsmith.data.records import RecordStore
 from visionsmith.data.sampler import Key, generator
 from visionsmith.image.io import decode
@@ -32,27 +32,21 @@ def embeddings_of(
         file: where they are kept, a safetensors file; None: nowhere.
         progress: whether to show a bar.
     """
-    from safetensors.torch import save
 
-    from visionsmith.checkpoint import read_tensors
-    from visionsmith.durable import write_whole
+    def compute(part: Sequence[int]) -> dict[str, Tensor]:
+        images = [decode(store[place].image, where=f"{store.path}[{place}]") for place in part]
+        return {"images": clip.encode_images(images)}
 
-    if file is not None and file.is_file():
-        kept: Tensor = read_tensors(file)["images"]
-        if len(kept) == len(store):
-            return kept
-    parts = []
-    with DelayedBar("embeddings", len(store), show=progress) as bar:
-        for begin in range(0, len(store), BATCH):
-            places = range(begin, min(begin + BATCH, len(store)))
-            parts.append(
-                clip.encode_images([decode(store[i].image, where=f"{store.path}[{i}]") for i in places])
-            )
-            bar.advance(len(places))
-    found = torch.cat(parts).contiguous()
-    if file is not None:
-        write_whole(file, save({"images": found}))
-    return found
+    places = range(len(store))
+    return compute_once(
+        places,
+        compute,
+        title="embeddings",
+        batch=BATCH,
+        file=file,
+        mark=torch.tensor(places),
+        progress=progress,
+    )["images"]
 
 
 class EmbeddingPairs(Dataset[Pair]):
