@@ -32,6 +32,7 @@ from visionsmith.papers.icedit import evaluate as evaluation
 from visionsmith.papers.icedit.checkpoints import parts_of
 from visionsmith.papers.icedit.editor import working_size
 from visionsmith.papers.icedit.recipes import EditRecipe, filler, tiny
+from visionsmith.papers.icedit.run import _differences
 from visionsmith.papers.icedit.train import train
 
 
@@ -278,3 +279,15 @@ def test_the_command_writes_an_edit_and_a_sheet(trained: Path, tmp_path: Path) -
     ):
         failed = CliRunner().invoke(app, [*said, *extra])
         assert says in str(failed.exception)
+
+
+def test_where_an_edit_differs_is_red() -> None:
+    before = np.full((4, 4, 3), (0, 90, 200), np.uint8)
+    after = before.copy()
+    after[1, 2] = (255, 90, 200)
+    after[3, 3] += 10
+    shown = _differences(before, after).astype(int)
+    assert shown[1, 2].tolist() == [214, 39, 40]
+    rest = np.delete(shown.reshape(-1, 3), 1 * 4 + 2, axis=0)
+    assert (rest == rest[0, 0]).all(), "elsewhere gray, also where the autoencoder alone changed something"
+    assert rest.min() > 150

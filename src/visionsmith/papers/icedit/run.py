@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["command", "load"]
 
+SAME = 24
+"""Gray levels by which an edit differs from its source without being another one."""
+PALE = 0.3
+"""Share of a source's contrast that is left where differences are shown."""
+
 
 def load(
     source: str | Path | None = None,
@@ -95,8 +100,6 @@ def command(
         )
     if template is not None and "{instruction}" not in template:
         raise ConfigError("the template has no {instruction}", do="say where the instruction stands")
-    import numpy as np
-
     from visionsmith.errors import OutputError
     from visionsmith.image.io import read_image, write_image
     from visionsmith.report.console import show_json
@@ -129,8 +132,7 @@ def command(
     shown, names = [before], ["before"]
     for file, edit, each in zip(files, edits, seeds, strict=True):
         write_image(file, edit)
-        differs = np.abs(edit.astype(np.int16) - before).max(axis=2).astype(np.uint8)
-        shown += [edit, 255 - np.repeat(differs[..., None], 3, axis=2)]
+        shown += [edit, _differences(before, edit)]
         names += [f"seed {each}", "where it differs"]
     write_image(sheet, contact_sheet(shown, names, columns=3, title=f"“{instruction}”"))
     if as_json:
@@ -140,6 +142,21 @@ def command(
     for file, each in zip(files, seeds, strict=True):
         typer.echo(f"{file}  seed {each}")
     typer.echo(f"beside the source: {sheet}")
+
+
+def _differences(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Where two pictures uint8 `h w 3` differ: red on the first, which is pale and gray."""
+    import cv2
+    import numpy as np
+
+    gray = cv2.cvtColor(before, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    pale = (255 - (255 - gray) * PALE)[..., None]
+    apart = np.abs(after.astype(np.float32) - before).max(axis=2, keepdims=True)
+    # What the autoencoder alone changes is not shown.
+    share = np.clip((apart - SAME) / (128 - SAME), 0, 1)
+    red = np.array([214, 39, 40], np.float32)
+    shown: np.ndarray = (pale * (1 - share) + red * share).round().astype(np.uint8)
+    return shown
 
 
 def _early(candidates: int, steps: int, address: str, model: str, result: str) -> EarlyFilter | None:
