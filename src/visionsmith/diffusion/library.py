@@ -12,8 +12,12 @@ from contextlib import contextmanager
 __all__ = [
     "FluxFillPipeline",
     "FluxPipeline",
+    "KandinskyV22Pipeline",
+    "KandinskyV22PriorPipeline",
     "StableDiffusionLatentUpscalePipeline",
     "StableDiffusionPipeline",
+    "UnCLIPImageVariationPipeline",
+    "UnCLIPPipeline",
     "silenced",
 ]
 
@@ -48,6 +52,10 @@ with silenced():
     from diffusers import (
         FluxFillPipeline,
         FluxPipeline,
+        KandinskyV22Pipeline,
+        KandinskyV22PriorPipeline,
         StableDiffusionLatentUpscalePipeline,
         StableDiffusionPipeline,
+        UnCLIPImageVariationPipeline,
+        UnCLIPPipeline,
     )

@@ -84,10 +84,10 @@ def _text_card(world: World) -> Mapping[str, float]:
 def _painted(folder: Path, world: World, seed: int, *, progress: bool) -> dict[str, dict[str, float]]:
     """Figures of pictures that the shipped decoder paints of text embeddings, and of this seed's prior's."""
     from visionsmith.papers.latent_diffusion import Judge, evenly
-    from visionsmith.papers.unclip.official import load_prior
-    from visionsmith.papers.unclip.run import load
+    from visionsmith.papers.paper import shipped_checkpoint
+    from visionsmith.papers.unclip.official import load_prior, load_unclip
 
-    unclip = load()
+    unclip = load_unclip(shipped_checkpoint("unclip"))
     unclip.prior, _ = load_prior(folder / f"diffusion-seed{seed}" / "model")
     asked = evenly(world.held_out, PAINTED)
     captions = [world.store[index].caption for index in asked]

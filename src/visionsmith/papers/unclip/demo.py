@@ -35,10 +35,11 @@ def demo(page: Page, *, folder: Path, progress: bool) -> Sequence[str]:
     from visionsmith.data.openmoji import ATTRIBUTION
     from visionsmith.image.io import encode_png, write_image
     from visionsmith.papers.latent_diffusion import evenly, open_world
-    from visionsmith.papers.unclip.run import load
+    from visionsmith.papers.paper import shipped_checkpoint
+    from visionsmith.papers.unclip.official import load_unclip
     from visionsmith.report.sheet import contact_sheet
 
-    unclip = load()
+    unclip = load_unclip(shipped_checkpoint("unclip"))
     world = open_world(None, size=unclip.size, progress=progress)
     asked = evenly(world.held_out, SHOWN)
     captions = [world.store[index].caption for index in asked]

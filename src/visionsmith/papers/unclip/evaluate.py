@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from visionsmith.errors import ConfigError
+
 if TYPE_CHECKING:
     from visionsmith.papers.latent_diffusion import World
     from visionsmith.papers.unclip.unclip import Unclip
@@ -34,13 +36,23 @@ def evaluate(
         prior's with "one sample" and "two samples". "pictures", where there is a decoder: figures (see the `Judge` of
         latent_diffusion) of what it paints of the "true" embedding, of the "prior" embedding, of the "text" embedding,
         and of the first of them with the text beside it, "prior and text".
+
+    Raises:
+        ConfigError: it is a published system.
     """
     from visionsmith.papers.latent_diffusion import evenly, open_world
     from visionsmith.papers.unclip.card import metric_card
     from visionsmith.papers.unclip.features import embeddings_of
     from visionsmith.papers.unclip.run import load
+    from visionsmith.papers.unclip.unclip import Unclip
 
     unclip = load(checkpoint)
+    if not isinstance(unclip, Unclip):
+        raise ConfigError(
+            "is a published system, whose embeddings are not those that pictures are measured by here",
+            where=checkpoint,
+            do="give a checkpoint of the project",
+        )
     world = open_world(data, size=unclip.clip.model.config.vision.image_size, progress=progress)
     embeddings = embeddings_of(unclip.clip, world.store, progress=progress)
     asked = evenly(world.held_out, TEXTS)

@@ -1,10 +1,11 @@
 """The ways in for weights: this project's checkpoints, and priors in diffusers' layout (Karlo, Kandinsky 2).
 
-| source                                              | function         |
-|-----------------------------------------------------|------------------|
-| a state dict under diffusers' names                 | `from_official`  |
-| a folder with a `PriorTransformer`, or a checkpoint | `load_prior`     |
-| a checkpoint                                        | `load_unclip`    |
+| source                                              | function                   |
+|-----------------------------------------------------|----------------------------|
+| a state dict under diffusers' names                 | `from_official`            |
+| a folder with a `PriorTransformer`, or a checkpoint | `load_prior`               |
+| a checkpoint                                        | `load_unclip`              |
+| folders of Karlo or of Kandinsky 2.2, whole         | `published.open_published` |
 """
 
 from __future__ import annotations

@@ -38,6 +38,12 @@ class TextReader(nn.Module):
         """Ids `b n` int64, padded and cut to the context."""
         return tokenize(self.tokenizer, texts)
 
+    def too_long(self, text: str) -> int:
+        """How many tokens of a text are beyond the context, and would not be read."""
+        length: int = len(self.tokenizer(text, truncation=False, verbose=False).input_ids)
+        most: int = self.tokenizer.model_max_length
+        return max(0, length - most)
+
     @torch.no_grad()
     def forward(self, tokens: Tensor) -> Read:
         """Read ids `b n`, on the device where they are: no objective that it stands beside moves it."""

@@ -41,6 +41,9 @@ class Unclip:
     unclip.vary("mine.png", count=4)                       # like it, and not the same
     """
 
+    reach = (0.1, 0.4)
+    """How far edits go, least and most. The paper goes 0.25 to 0.5; the small decoder overshoots from about 0.4 on."""
+
     def __init__(
         self,
         config: UnclipConfig,
@@ -59,6 +62,18 @@ class Unclip:
         """Side of the pictures, pixels."""
         base, _ = self._painter()
         return base.config.autoencoder.image_size
+
+    def to(self, device: str | torch.device) -> Unclip:
+        """Move all parts."""
+        self.clip.to(device)
+        for part in (self.prior, self.base, self.decoder):
+            if part is not None:
+                part.to(device)
+        return self
+
+    def too_long(self, text: str) -> int:
+        """How many tokens of a text are beyond what the model reads."""
+        return self.reader.too_long(text)
 
     def imagine(
         self,
