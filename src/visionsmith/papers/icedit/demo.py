@@ -43,8 +43,8 @@ def demo(page: Page, *, folder: Path, progress: bool) -> Sequence[str]:
         "A transformer that fills the masked half of two pictures side by side, and a small adapter that learned to "
         "fill it with an edit of the other half. Each three pictures: before, edited, and as it should be, which is "
         f"known here. No selection: the first held-out edits of each kind; {followed:.0%} of them are nearer to the "
-        "true picture than the picture before is. Things are added where they should be; people, colours and what "
-        "is to go are often mistaken.",
+        "true picture than the picture before is. Things are added and removed where they should be; colours come "
+        "nearer, and genders, skin tones and replacing are often mistaken.",
     )
     page.figure(
         encode_png(beside(world, pairs, edits)),
