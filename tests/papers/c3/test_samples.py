@@ -11,18 +11,8 @@ from visionsmith.errors import CheckpointError, ConfigError, DataError
 from visionsmith.losses.language import IGNORED
 from visionsmith.papers.c3.objective import C3Objective
 from visionsmith.papers.c3.recipes import MixConfig, paper
-from visionsmith.papers.c3.samples import (
-    ANSWER,
-    CUE,
-    FOUND,
-    LOOKED_FOR,
-    Piece,
-    PieceCollate,
-    PieceDataset,
-    finding,
-    question,
-)
-from visionsmith.papers.c3.speech import AFTER, FIND, NO, REPEAT, YES, Speech
+from visionsmith.papers.c3.samples import ANSWER, CUE, PieceCollate, PieceDataset, question
+from visionsmith.papers.c3.speech import AFTER, REPEAT, Speech
 from visionsmith.papers.vocabulary import learn_byte_pairs
 
 
@@ -64,15 +54,13 @@ def test_vocabulary_without_turns_is_refused() -> None:
 
 
 def test_samples_come_from_their_key(speech: Speech, stream: np.ndarray) -> None:
-    mix = MixConfig(random=0.2, questions=0.2, finding=0.3, short=0.3, hidden=0.3)
+    mix = MixConfig(random=0.3, questions=0.3, short=0.3, hidden=0.3)
     one, other = (PieceDataset(stream, speech, mix, seed) for seed in (0, 0))
     for index in range(len(one)):
         first, second = one[3, index], other[3, index]
-        assert np.array_equal(first.text, second.text)
-        for turn, again in zip(first.turns, second.turns, strict=True):
-            assert turn.instruction == again.instruction
-            assert np.array_equal(turn.answer, again.answer)
-            assert np.array_equal(turn.heard, again.heard)
+        assert first.instruction == second.instruction
+        for name in ("text", "answer", "heard"):
+            assert np.array_equal(getattr(first, name), getattr(second, name))
     texts = [one[0, index].text for index in range(len(one))]
     assert any(not np.array_equal(text, one[1, index].text) for index, text in enumerate(texts))
 
@@ -85,10 +73,9 @@ def test_shares_of_the_mix(speech: Speech, stream: np.ndarray) -> None:
     random = [tuple(piece.text.tolist()) not in known for piece in pieces if len(piece.text) > 3]
     assert np.mean(random) == pytest.approx(0.25, abs=0.06)
     assert np.mean([len(piece.text) < 24 for piece in pieces]) == pytest.approx(0.5 * 23 / 24, abs=0.06)
-    turns = [turn for piece in pieces for turn in piece.turns]
-    hidden = np.concatenate([turn.heard != turn.answer for turn in turns])
+    hidden = np.concatenate([piece.heard != piece.answer for piece in pieces])
     assert hidden.mean() == pytest.approx(0.2, abs=0.03)
-    asked = [turn for turn in turns if turn.instruction != REPEAT]
+    asked = [piece for piece in pieces if piece.instruction != REPEAT]
     # A short text is too short to ask about.
     assert 0.12 < len(asked) / len(pieces) < 0.25
 
@@ -103,27 +90,6 @@ def test_questions_are_answered_by_the_text(speech: Speech, stream: np.ndarray) 
         assert cue + speech.decode(answer) in text
 
 
-def test_words_are_in_the_text_or_not_as_the_answer_says(speech: Speech, stream: np.ndarray) -> None:
-    """Of random texts, in which few words are the same."""
-    rng = np.random.default_rng(0)
-    answers = []
-    for _ in range(200):
-        text, other = (np.array(speech.encode(" ".join(rng.choice(WORDS, 12)))) for _ in range(2))
-        instruction, answer = finding(text, other, speech, rng)
-        words = instruction.removeprefix(FIND)
-        assert 1 <= len(words.split()) <= FOUND[1]
-        said = speech.decode(answer.tolist())
-        assert (said == YES) == (words in speech.decode(text.tolist()))
-        assert said in (YES, NO)
-        answers.append(said == YES)
-    assert 0.4 < np.mean(answers) < 0.65
-    # A text without two whole words.
-    for _ in range(5):
-        instruction, answer = finding(text[:1], other, speech, rng)
-        words = instruction.removeprefix(FIND)
-        assert (speech.decode(answer.tolist()) == YES) == (words in speech.decode(text[:1].tolist()))
-
-
 def test_too_little_text(speech: Speech) -> None:
     with pytest.raises(DataError, match="less than two chunks"):
         PieceDataset(np.arange(47), speech, MixConfig(), 0)
@@ -134,15 +100,13 @@ def test_batch_by_hand(speech: Speech, stream: np.ndarray) -> None:
     pieces = [data[0, index] for index in range(8)]
     batch = PieceCollate(speech)(pieces)
     for row, piece in enumerate(pieces):
-        (turn,) = piece.turns
-        answer = [*turn.answer.tolist(), speech.end]
-        assert batch["of"][row] == row
+        answer = [*piece.answer.tolist(), speech.end]
         assert batch["texts"][row][batch["texts_present"][row]].tolist() == piece.text.tolist()
         assert batch["labels"][row, -len(answer) :].tolist() == answer
         assert (batch["labels"][row, : -len(answer)] == IGNORED).all()
         prompt = speech.prompt(REPEAT, -(-len(piece.text) // 4))
         given = batch["ids"][row][batch["present"][row]].tolist()
-        assert given == [*prompt, *turn.heard.tolist(), speech.end]
+        assert given == [*prompt, *piece.heard.tolist(), speech.end]
         assert batch["asked"][row] == len(prompt) - prompt.count(5)
 
 
@@ -151,14 +115,12 @@ def test_loss_is_the_plain_cross_entropy_and_exact_in_parts(speech: Speech, stre
     """Against a loop over texts with whole logits; and a step in two parts is the step in one."""
     c3 = model()
     objective = C3Objective(c3)
-    data = PieceDataset(stream, speech, MixConfig(finding=0.4, short=0.5), 1)
+    data = PieceDataset(stream, speech, MixConfig(short=0.5), 1)
     pieces = [data[0, index] for index in range(6)]
-    assert {len(piece.turns) for piece in pieces} == {1, LOOKED_FOR}
     collate = PieceCollate(speech)
     found = objective(collate(pieces))
     total = count = right = 0.0
-    alone = [Piece(piece.text, (turn,)) for piece in pieces for turn in piece.turns]
-    for piece in alone:
+    for piece in pieces:
         batch = collate([piece])
         latents = c3.compress(batch["texts"], batch["texts_present"])
         given = c3.decoder_input(latents, batch["ids"], batch["present"], batch["asked"])
@@ -168,7 +130,7 @@ def test_loss_is_the_plain_cross_entropy_and_exact_in_parts(speech: Speech, stre
                 total -= float(logits[place - 1].log_softmax(0)[label])
                 right += float(logits[place - 1].argmax() == label)
                 count += 1
-    assert count == sum(len(piece.turns[0].answer) + 1 for piece in alone)
+    assert count == sum(len(piece.answer) + 1 for piece in pieces)
     assert float(found["loss"]) == pytest.approx(total / count, abs=1e-5)
     assert float(found["accuracy"]) == pytest.approx(right / count, abs=1e-6)
     parts = [collate(pieces[:2]), collate(pieces[2:])]
@@ -189,13 +151,7 @@ def test_long_texts_are_cut_and_none_is_lost() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [
-        {"random": 1.1},
-        {"random": 0.6, "questions": 0.6},
-        {"random": 0.6, "finding": 0.6},
-        {"hidden": 0.6},
-        {"short": -0.1},
-    ],
+    [{"random": 1.1}, {"random": 0.6, "questions": 0.6}, {"hidden": 0.6}, {"short": -0.1}],
 )
 def test_impossible_mixes(settings: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=r"mix\."):

@@ -31,10 +31,6 @@ class Latents:
     present: Tensor
     """bool `b n`, True up to the number of latents that a text has."""
 
-    def of(self, rows: Tensor) -> Latents:
-        """Those of some of the texts, in any order and number; `rows`: int64 `q`."""
-        return Latents(self.values[rows], self.present[rows])
-
 
 @dataclass(frozen=True)
 class DecoderInput:

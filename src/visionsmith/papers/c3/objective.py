@@ -36,7 +36,7 @@ class C3Objective(nn.Module):
             "loss", nats a token, and "accuracy", the share of the next tokens that were the best guess.
         """
         counts = self.counts(batch) if counts is None else counts
-        latents = self.model.compress(batch["texts"], batch["texts_present"]).of(batch["of"])
+        latents = self.model.compress(batch["texts"], batch["texts_present"])
         given = self.model.decoder_input(latents, batch["ids"], batch["present"], batch["asked"])
         hidden = self.model.read(given)
         loss, right = next_token_sums(hidden, batch["labels"], self.model.decoder.lm_head, chunk=self.chunk)

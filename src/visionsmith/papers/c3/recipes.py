@@ -20,8 +20,6 @@ class MixConfig:
     """Share of strings of random tokens to repeat, which no knowledge of the language helps with."""
     questions: float = 0.0
     """Share of questions: "Continue after: " and some words of the text."""
-    finding: float = 0.0
-    """Share of questions: "Does it say: " and some words, of the text or of another; as many yes as no."""
     short: float = 0.0
     """Share of texts that are shorter than a chunk, of any length."""
     hidden: float = 0.0
@@ -29,12 +27,12 @@ class MixConfig:
     latents instead of guessing from what came before; it differs from sample to sample."""
 
     def __post_init__(self) -> None:
-        for name in ("random", "questions", "finding", "short"):
+        for name in ("random", "questions", "short"):
             if not 0 <= (value := getattr(self, name)) <= 1:
                 raise ConfigError(f"mix.{name} = {value} is out of range", do="choose a share from 0 to 1")
-        if (kinds := self.random + self.questions + self.finding) > 1:
+        if self.random + self.questions > 1:
             raise ConfigError(
-                f"mix.random + mix.questions + mix.finding = {kinds:g} is more than all samples",
+                f"mix.random + mix.questions = {self.random + self.questions:g} is more than all samples",
                 do="choose smaller shares",
             )
         if not 0 <= self.hidden <= 0.5:

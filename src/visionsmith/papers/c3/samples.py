@@ -17,32 +17,14 @@ from visionsmith.data.sampler import generator
 from visionsmith.errors import DataError
 from visionsmith.losses.language import IGNORED
 from visionsmith.papers.c3.recipes import MixConfig
-from visionsmith.papers.c3.speech import AFTER, FIND, NO, REPEAT, YES, Speech, filled
+from visionsmith.papers.c3.speech import AFTER, REPEAT, Speech, filled
 
-__all__ = ["ANSWER", "CUE", "Piece", "PieceCollate", "PieceDataset", "Turn", "finding", "question"]
+__all__ = ["ANSWER", "CUE", "Piece", "PieceCollate", "PieceDataset", "question"]
 
 CUE = (3, 6)
 """Tokens of a text that a question names: at least, and at most."""
 ANSWER = 24
 """Most tokens of a question's answer; of a short text as many as the named ones leave."""
-
-FOUND = (1, 3)
-"""Words that are looked for: at least, and at most."""
-LOOKED_FOR = 8
-"""Questions of words that are put to one text."""
-TRIES = 20
-"""Draws of words that another text has, until this one has them not."""
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What the decoder is asked of a text."""
-
-    instruction: str
-    answer: np.ndarray
-    """int64 `t`, what the decoder shall say, without the end of the turn."""
-    heard: np.ndarray
-    """The answer as the decoder hears itself say it: some of its tokens are hidden."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +32,12 @@ class Piece:
     """One sample."""
 
     text: np.ndarray
-    """int64 `t`, what the compressor reads, once for all turns."""
-    turns: tuple[Turn, ...]
+    """int64 `t`, what the compressor reads."""
+    instruction: str
+    answer: np.ndarray
+    """int64 `t`, what the decoder shall say, without the end of the turn."""
+    heard: np.ndarray
+    """The answer as the decoder hears itself say it: some of its tokens are hidden."""
 
 
 class PieceDataset(Dataset[Piece]):
@@ -91,15 +77,10 @@ class PieceDataset(Dataset[Piece]):
         kind = rng.random()
         if kind < mix.random:
             text = rng.choice(self.speech.words, length)
-        elif kind < mix.random + mix.finding:
-            place = int(rng.integers(len(self.stream) - self.chunk))
-            other = self.stream[place : place + self.chunk]
-            asked = [finding(text, other, self.speech, rng) for _ in range(LOOKED_FOR)]
-            return Piece(text, tuple(Turn(instruction, answer, answer) for instruction, answer in asked))
         elif kind >= 1 - mix.questions and length >= self.asked:
             instruction, answer = question(text, self.speech, rng)
-            return Piece(text, (Turn(instruction, answer, self._hide(answer, rng)),))
-        return Piece(text, (Turn(REPEAT, text, self._hide(text, rng)),))
+            return Piece(text, instruction, answer, self._hide(answer, rng))
+        return Piece(text, REPEAT, text, self._hide(text, rng))
 
     def _hide(self, answer: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Replace a share of the tokens, itself drawn between 0 and twice `mix.hidden`, by the filling token."""
@@ -116,42 +97,11 @@ def question(text: np.ndarray, speech: Speech, rng: np.random.Generator) -> tupl
     return f"{AFTER}{words}", text[start + cue : start + cue + length]
 
 
-def finding(
-    text: np.ndarray, other: np.ndarray, speech: Speech, rng: np.random.Generator
-) -> tuple[str, np.ndarray]:
-    """Whether a text has some words: those of its own half of the time, else those of another that it has not.
-
-    Args:
-        text: tokens.
-        other: tokens of a text that is elsewhere.
-        speech: the vocabulary.
-        rng: where all chance comes from.
-
-    Returns:
-        The instruction, and the tokens of the answer.
-    """
-    said = speech.decode(text.tolist())
-    own = rng.random() < 0.5
-    # The first and the last word may be cut.
-    words = (said if own else speech.decode(other.tolist())).split()[1:-1]
-    for _ in range(TRIES):
-        count = int(rng.integers(FOUND[0], FOUND[1] + 1))
-        if len(words) < count:
-            break
-        start = int(rng.integers(len(words) - count + 1))
-        cue = " ".join(words[start : start + count])
-        if own or cue not in " ".join(said.split()):
-            return f"{FIND}{cue}", np.array(speech.encode(YES if own else NO), dtype=np.int64)
-    cue = words[0] if words else said
-    answer = YES if cue in said else NO
-    return f"{FIND}{cue}", np.array(speech.encode(answer), dtype=np.int64)
-
-
 class PieceCollate:
     """Samples -> a batch of tensors, each filled up to its longest row.
 
-    texts, texts_present: what the compressor reads, `b t`; of: int64 `q`, the text of each turn; ids, present, asked:
-    what the decoder is given, as `speech.Spoken` has it; labels: `q t`, its tokens where something is learned.
+    texts, texts_present: what the compressor reads, `b t`; ids, present, asked: what the decoder is given, as
+    `speech.Spoken` has it; labels: `b t`, its tokens where something is learned.
     """
 
     def __init__(self, speech: Speech) -> None:
@@ -161,19 +111,16 @@ class PieceCollate:
         """See the class."""
         speech = self.speech
         texts, texts_present = filled([piece.text.tolist() for piece in pieces], speech.fill)
-        turns = [(place, turn) for place, piece in enumerate(pieces) for turn in piece.turns]
         prompts = [
-            speech.prompt(turn.instruction, speech.config.latents_of(len(pieces[place].text)))
-            for place, turn in turns
+            speech.prompt(piece.instruction, speech.config.latents_of(len(piece.text))) for piece in pieces
         ]
-        spoken = speech.speak(prompts, [[*turn.heard.tolist(), speech.end] for _, turn in turns])
+        spoken = speech.speak(prompts, [[*piece.heard.tolist(), speech.end] for piece in pieces])
         labels = torch.full_like(spoken.ids, IGNORED)
-        for row, (_, turn) in enumerate(turns):
-            labels[row, -len(turn.answer) - 1 :] = torch.tensor([*turn.answer.tolist(), speech.end])
+        for row, piece in enumerate(pieces):
+            labels[row, -len(piece.answer) - 1 :] = torch.tensor([*piece.answer.tolist(), speech.end])
         return {
             "texts": texts,
             "texts_present": texts_present,
-            "of": torch.tensor([place for place, _ in turns]),
             "ids": spoken.ids,
             "present": spoken.present,
             "asked": spoken.asked,

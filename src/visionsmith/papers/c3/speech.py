@@ -17,14 +17,11 @@ from visionsmith.papers.vocabulary import token_id
 
 __all__ = [
     "AFTER",
-    "FIND",
     "IMAGE_END",
     "IMAGE_PAD",
     "IMAGE_START",
-    "NO",
     "REPEAT",
     "SPECIAL",
-    "YES",
     "Speech",
     "Spoken",
     "filled",
@@ -34,8 +31,6 @@ REPEAT = "Repeat the text: "
 """The instruction that a C3 is trained on."""
 AFTER = "Continue after: "
 """Before a few words of the text; the answer is what follows them there."""
-FIND, YES, NO = "Does it say: ", "yes", "no"
-"""Before a few words; whether the text has them."""
 
 FILL, TURN, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 IMAGE_START, IMAGE_END, IMAGE_PAD = "<img>", "</img>", "<imgpad>"
