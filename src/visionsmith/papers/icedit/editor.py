@@ -254,16 +254,16 @@ class Editor:
         texts = [self.prompt(text) for text in instructions]
         # A distilled model is told the number.
         twice = guidance != 1 and not transformer.config.guidance_embeds
-        read = self._read([*texts, *[""] * len(texts)] if twice else texts)
+        told_of = self._read([*texts, *[""] * len(texts)] if twice else texts)
 
         def velocity(tokens: Tensor, told: Tensor, times: Tensor, grid: tuple[int, int]) -> Tensor:
             count = len(tokens) // len(texts)
             if not twice:
-                states, pooled = (part.repeat(count, *[1] * (part.ndim - 1)) for part in read)
+                states, pooled = (part.repeat(count, *[1] * (part.ndim - 1)) for part in told_of)
                 return predict(transformer, tokens, told, times, (states, pooled), grid, guidance=guidance)
             states, pooled = (
                 torch.cat([half.repeat(count, *[1] * (part.ndim - 1)) for half in part.chunk(2)])
-                for part in read
+                for part in told_of
             )
             both = predict(
                 transformer,
