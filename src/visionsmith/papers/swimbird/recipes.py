@@ -55,7 +55,7 @@ class SwimBirdRecipe:
 
 def tiny() -> SwimBirdRecipe:
     """From nothing on a laptop CPU: it learns names, then to see and speak, then, with the tower frozen, to think."""
-    names, sight, think = 150, 5000, 1600
+    names, sight, think = 150, 1800, 1600
     # With Muon names are learned within a hundred steps; AdamW was not tried on them.
     optim = OptimConfig(
         optimizer="muon", lr=6e-3, momentum=0.95, warmup_steps=50, beta2=0.98, weight_decay=0.2, final_lr=0.2
@@ -118,7 +118,7 @@ def tiny() -> SwimBirdRecipe:
             threads=1,
             save_every=100,
             log_every=10,
-            evaluate_every=900,
+            evaluate_every=450,
         ),
         system="",
         name_steps=names,
