@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from _common import alternate, report
-from visionsmith.train.attention import QuickBackward
+from visionsmith.train.attention import quick_backward
 
 SIZES = {"diptych": (32, 4, 160, 48), "conversation": (16, 4, 96, 32), "tower": (4, 12, 197, 64)}
 """Batch, heads, positions, width of a head."""
@@ -55,9 +55,12 @@ def contest(batch: int, heads: int, length: int, width: int) -> Ways:
 
     exact = [part.detach().double().requires_grad_() for part in given]
     true = torch.autograd.grad(plain(*exact), exact, pull.double())
-    fused = F.scaled_dot_product_attention
+
+    def fused(*parts: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(*parts)
+
     ways: Ways = {
-        "ours": partial(step, fused, QuickBackward),
+        "ours": partial(step, fused, quick_backward),
         "torch": partial(step, fused, nullcontext),
         "plain": partial(step, plain, nullcontext),
     }

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from visionsmith.train import attention
-from visionsmith.train.attention import QuickBackward
+from visionsmith.train.attention import quick_backward
 
 
 def parts(queries: int = 12, keys: int = 12, dtype: torch.dtype = torch.bfloat16) -> list[Tensor]:
@@ -56,7 +57,7 @@ def test_gradients_are_those_of_attention(case: str, monkeypatch: pytest.MonkeyP
     given = parts()
     low = {k: v.bfloat16() if k == "attn_mask" and v.is_floating_point() else v for k, v in settings.items()}
     expected, _ = attended(given, **low)
-    with QuickBackward():
+    with quick_backward():
         out, gradients = attended(given, **low)
     assert calls, "torch's own backward pass ran"
     assert torch.equal(out, expected)
@@ -69,7 +70,7 @@ def test_gradients_are_those_of_attention(case: str, monkeypatch: pytest.MonkeyP
 
 def test_as_many_keys_as_there_are() -> None:
     given = parts(queries=5, keys=9)
-    with QuickBackward():
+    with quick_backward():
         _, gradients = attended(given)
     exact = [part.detach().double().requires_grad_() for part in given]
     for found, true in zip(gradients, attended(exact)[1], strict=True):
@@ -79,7 +80,7 @@ def test_as_many_keys_as_there_are() -> None:
 def test_a_row_that_sees_nothing_has_no_gradient() -> None:
     seen = torch.ones(12, 12, dtype=torch.bool)
     seen[4] = False
-    with QuickBackward():
+    with quick_backward():
         _, gradients = attended(parts(), attn_mask=seen)
     assert all(bool(gradient.isfinite().all()) for gradient in gradients)
     assert gradients[0][:, :, 4].abs().max() == 0
@@ -88,7 +89,7 @@ def test_a_row_that_sees_nothing_has_no_gradient() -> None:
 
 def test_autocast_decides_the_type() -> None:
     given = parts(dtype=torch.float32)
-    with torch.autocast("cpu", torch.bfloat16), QuickBackward():
+    with torch.autocast("cpu", torch.bfloat16), quick_backward():
         out, gradients = attended(given)
     assert out.dtype == torch.bfloat16
     assert {gradient.dtype for gradient in gradients} == {torch.float32}
@@ -108,7 +109,48 @@ def test_the_rest_is_torchs(
     torch.manual_seed(0)
     expected, gradients = attended(given, **settings)
     torch.manual_seed(0)
-    with QuickBackward():
+    with quick_backward():
         out, found = attended(given, **settings)
     assert torch.equal(out, expected)
     assert all(torch.equal(a, b) for a, b in zip(found, gradients, strict=True))
+
+
+def test_what_a_checkpoint_runs_again_goes_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backward pass that runs blocks forward again finds the mode on, as the first pass did."""
+    calls: list[str] = []
+    forward = attention._Attention.forward
+
+    def counted(ctx: Any, *given: Any) -> Tensor:
+        calls.append("here")
+        return forward(ctx, *given)
+
+    def block(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(query, key, value)
+
+    monkeypatch.setattr(attention._Attention, "forward", staticmethod(counted))
+    found = []
+    for again in (False, True):
+        query, key, value = given = parts()
+        with quick_backward():
+            out = (
+                checkpoint(block, query, key, value, use_reentrant=False)
+                if again
+                else block(query, key, value)
+            )
+            out.float().square().sum().backward()
+        found.append([part.grad for part in given])
+    assert len(calls) == 1 + 2
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_torchs_own_comes_back() -> None:
+    before = F.scaled_dot_product_attention
+
+    def fail() -> None:
+        with quick_backward(), quick_backward():
+            assert F.scaled_dot_product_attention is not before
+            raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        fail()
+    assert F.scaled_dot_product_attention is before

@@ -48,7 +48,7 @@ def open_flux(source: str | Path, library: Any, *, download: bool = False) -> An
             folder,
             use_safetensors=True,
             local_files_only=True,
-            torch_dtype={"vae": torch.float32, "default": stored},
+            dtype={"vae": torch.float32, "default": stored},
         )
     for name in PARTS:
         part = getattr(pipeline, name)

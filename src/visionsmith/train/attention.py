@@ -8,14 +8,15 @@ five plain products (Dao et al. 2022, arXiv:2205.14135, appendix B.2), which run
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
-__all__ = ["QuickBackward"]
+__all__ = ["quick_backward"]
 
 LONGEST = 256
 """Queries times keys beyond the square of it go torch's way, where it is as fast."""
@@ -23,19 +24,23 @@ CACHED = 2**18
 """Probabilities that are held at a time, in float32: as many as stay in a core's own cache."""
 
 
-class QuickBackward(TorchFunctionMode):
+TORCHS = F.scaled_dot_product_attention
+
+
+@contextmanager
+def quick_backward() -> Iterator[None]:
     """While it is on, `F.scaled_dot_product_attention` in bfloat16 on a processor goes backward by plain products.
 
-    Calls that have dropout, grouped heads, a learned mask, or are longer than `LONGEST` stay as they are.
+    Calls that have dropout, grouped heads, a learned mask, or are longer than `LONGEST` stay as they are. It is to be
+    on in the backward pass too, in which checkpoints run blocks forward again. The function is replaced for that time:
+    a mode of torch's would be off in backward passes.
     """
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is F.scaled_dot_product_attention:
-            return _attend(*args, **kwargs)
-        return func(*args, **kwargs)
+    before = F.scaled_dot_product_attention
+    F.scaled_dot_product_attention = _attend
+    try:
+        yield
+    finally:
+        F.scaled_dot_product_attention = before
 
 
 def _attend(
@@ -63,15 +68,14 @@ def _attend(
         and query.shape[2] * key.shape[2] <= LONGEST**2
     )
     if not quick:
-        return F.scaled_dot_product_attention(
+        found: Tensor = TORCHS(
             query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
         )
+        return found
     if attn_mask is not None and attn_mask.dtype == torch.bool:
         attn_mask = torch.zeros_like(attn_mask, dtype=torch.bfloat16).masked_fill_(~attn_mask, -math.inf)
     parts = (part.to(torch.bfloat16) for part in (query, key, value))
-    found: Tensor = _Attention.apply(
-        *parts, attn_mask, is_causal, query.shape[3] ** -0.5 if scale is None else scale
-    )  # type: ignore[no-untyped-call]
+    found = _Attention.apply(*parts, attn_mask, is_causal, query.shape[3] ** -0.5 if scale is None else scale)  # type: ignore[no-untyped-call]
     return found
 
 

@@ -31,7 +31,7 @@ from visionsmith import checkpoint
 from visionsmith.data.loader import loader, worker_errors
 from visionsmith.data.sampler import RankBatches, batch_rows
 from visionsmith.errors import ConfigError, VisionsmithError
-from visionsmith.train.attention import QuickBackward
+from visionsmith.train.attention import quick_backward
 from visionsmith.train.ema import Ema
 from visionsmith.train.optim import learning_rate, make_optimizer, set_trainable, widen_scalars
 from visionsmith.train.precision import has_bfloat16, settle_precision
@@ -179,7 +179,7 @@ class _Loop:
             group["lr"] = rate
         self.model.train()
         slow = config.precision == "bf16" and accelerator.device.type == "cpu"
-        with QuickBackward() if slow else nullcontext():
+        with quick_backward() if slow else nullcontext():
             losses = backward(accelerator, self.model, parts)
         norm = None
         if stage.optim.clip_norm is not None:

@@ -134,7 +134,7 @@ def _open(source: str | Path, library: Any, parts: tuple[str, ...], *, download:
     folder = find_pipeline(source, kind, parts, download=download)
     with opening(folder, kind, do="copy it again from its source"), silenced():
         pipeline = library.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, torch_dtype=torch.float32
+            folder, use_safetensors=True, local_files_only=True, dtype=torch.float32
         )
     for name in parts:
         part = getattr(pipeline, name)
