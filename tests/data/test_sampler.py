@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from visionsmith.data.loader import loader
-from visionsmith.data.sampler import GroupedBatches, RankBatches, ShuffledBatches, generator
+from visionsmith.data.sampler import GroupedBatches, OrderedBatches, RankBatches, ShuffledBatches, generator
 from visionsmith.errors import ConfigError
 
 
@@ -108,3 +108,12 @@ def test_grouped_batches_fill_up_when_groups_run_out() -> None:
 def test_mistakes(make, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_data_made_on_the_way_come_in_order_and_anew() -> None:
+    plan = OrderedBatches(11, 4)
+    assert len(plan) == 2
+    keys = [key for batch in islice(RankBatches(plan), 4) for key in batch]
+    assert keys == [(epoch, index) for epoch in (0, 1) for index in range(8)]
+    with pytest.raises(ConfigError, match="larger than the data set"):
+        OrderedBatches(3, 4)

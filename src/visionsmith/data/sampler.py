@@ -19,6 +19,7 @@ __all__ = [
     "BatchPlan",
     "GroupedBatches",
     "Key",
+    "OrderedBatches",
     "RankBatches",
     "ShuffledBatches",
     "VaryingPlan",
@@ -83,6 +84,25 @@ class ShuffledBatches:
         """See `BatchPlan.epoch`."""
         order = np.random.default_rng((self.seed, epoch)).permutation(self.indices)
         return order[: len(self) * self.batch_size].reshape(len(self), self.batch_size)
+
+
+class OrderedBatches:
+    """Records in their order, in every epoch; the last incomplete batch is dropped.
+
+    For data that are made while they are used, each epoch's anew: there is nothing to shuffle, and the place of a
+    record says in which batch it is.
+    """
+
+    def __init__(self, count: int, batch_size: int) -> None:
+        _require_batch(count, batch_size)
+        self.count, self.batch_size = count, batch_size
+
+    def __len__(self) -> int:
+        return self.count // self.batch_size
+
+    def epoch(self, epoch: int) -> np.ndarray:
+        """See `BatchPlan.epoch`."""
+        return np.arange(len(self) * self.batch_size).reshape(len(self), self.batch_size)
 
 
 class GroupedBatches:

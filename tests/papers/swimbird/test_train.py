@@ -188,6 +188,18 @@ def test_stages_teach_what_they_say() -> None:
     assert {len(chat.pictures.grids) for chat in plain if chat.pictures} <= {1, 2}
     thinking = [chats[(first, index)] for index in range(30)]
     assert any(chat.thoughts is not None for chat in thinking)
+    # A batch is of one kind: short dialogues do not wait for long ones.
+    size = recipe.train.batch_size
+    later = first - 1
+    captions, blank = 0, 0
+    for batch in range(ROUND):
+        few = [chats[(later, batch * size + row)] for row in (0, 7, size - 1)]
+        said = {"Where is what?" in text or "What is where?" in text or "Describe the picture." in text
+                for text in (bird.tokenizer.decode(chat.ids.tolist()) for chat in few)}  # fmt: skip
+        seen = {chats[(first, batch * size + row)].pictures is None for row in (0, size - 1)}
+        assert len(said) == len(seen) == 1
+        captions, blank = captions + said.pop(), blank + seen.pop()
+    assert (captions, blank) == (ROUND * recipe.caption_share, ROUND // 5)
     blind = WorldChats(dataclasses.replace(recipe, looks=False), bird.model.config, bird.tokenizer)
     assert all(blind[(first, index)].thoughts is None for index in range(30))
     objective = SwimBirdObjective(bird.model)

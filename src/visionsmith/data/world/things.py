@@ -52,6 +52,9 @@ def _new_pairs() -> frozenset[tuple[str, str]]:
 NEW_PAIRS = _new_pairs()
 """Twenty pairs of kind and colour that no training picture shows: what a model says of them it has put together."""
 
+SEEN = tuple(pair for pair in PAIRS if pair not in NEW_PAIRS)
+"""The others, which training pictures and texts are made of."""
+
 
 @lru_cache(maxsize=4096)
 def drawing(kind: str, colour: str, side: int) -> np.ndarray:

@@ -26,7 +26,6 @@ from visionsmith.data.world import (
     COLOURS,
     KINDS,
     NEW_PAIRS,
-    PAIRS,
     Scene,
     Thing,
     caption,
@@ -56,9 +55,6 @@ PART = 0.1
 
 MOST = 5
 """Things of a picture, at most."""
-
-SEEN = tuple(pair for pair in PAIRS if pair not in NEW_PAIRS)
-"""What training pictures are made of."""
 
 Pictures = tuple[np.ndarray, list[list[str]], np.ndarray]
 """uint8 (GROUP, side, side, 3) RGB; the captions of each; int64 (s,): numbers of the patches that are shown."""

@@ -32,9 +32,8 @@ def demo(page: Page, *, folder: Path, progress: bool) -> Sequence[str]:
     import numpy as np
 
     from visionsmith.data.openmoji import ATTRIBUTION
-    from visionsmith.data.world import SCENE_FAMILIES, ask_about, draw, make_scene
+    from visionsmith.data.world import SCENE_FAMILIES, SEEN, ask_about, draw, make_scene
     from visionsmith.image.io import encode_png, write_image
-    from visionsmith.papers.llava.contrast import SEEN
     from visionsmith.papers.llava.dialogue import DETAIL, PLACE_BY_PLACE
     from visionsmith.papers.llava.run import KNOWS, load
     from visionsmith.papers.paper import shipped_checkpoint
@@ -75,8 +74,7 @@ def _families(page: Page, assistant: Assistant) -> None:
     import numpy as np
     import torch
 
-    from visionsmith.data.world import SCENE_FAMILIES, ask
-    from visionsmith.papers.llava.contrast import SEEN
+    from visionsmith.data.world import SCENE_FAMILIES, SEEN, ask
     from visionsmith.papers.llava.score import known_questions, seen_scores
     from visionsmith.report.tables import percent
 

@@ -14,6 +14,7 @@ import numpy as np
 from visionsmith.data.world import (
     PAIR_FAMILIES,
     SCENE_FAMILIES,
+    SEEN,
     Question,
     Scene,
     ask,
@@ -22,7 +23,6 @@ from visionsmith.data.world import (
     describe,
 )
 from visionsmith.data.world.words import article
-from visionsmith.papers.llava.contrast import SEEN
 from visionsmith.papers.llava.conversation import IMAGE_MARK, Turn
 from visionsmith.papers.llava.instruct import InstructConfig
 

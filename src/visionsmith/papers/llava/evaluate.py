@@ -80,8 +80,7 @@ def evaluate(
 def _majority(family: str, answers: list[str]) -> float:
     """Share of answers that are the family's most frequent one among questions as training has them."""
     from visionsmith.data.sampler import generator
-    from visionsmith.data.world import ask
-    from visionsmith.papers.llava.contrast import SEEN
+    from visionsmith.data.world import SEEN, ask
 
     known = Counter(ask(family, generator(0, 0, index), SEEN).answer for index in range(TRAINING))
     return answers.count(known.most_common(1)[0][0]) / len(answers)

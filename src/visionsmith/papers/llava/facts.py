@@ -12,10 +12,9 @@ from visionsmith.data.sample import Sample
 from visionsmith.data.sampler import generator
 from visionsmith.data.sources import read_samples
 from visionsmith.data.sources.problems import OnProblem
-from visionsmith.data.world import Scene, caption, draw, make_scene
+from visionsmith.data.world import SEEN, Scene, caption, draw, make_scene
 from visionsmith.data.world.words import plural
 from visionsmith.image.io import encode_png
-from visionsmith.papers.llava.contrast import SEEN
 
 __all__ = ["Facts", "Thing", "invented", "of_data", "of_world"]
 

@@ -7,9 +7,8 @@ from collections import Counter
 
 import numpy as np
 
-from visionsmith.data.world import SCENE_FAMILIES, ask_about, describe
+from visionsmith.data.world import SCENE_FAMILIES, SEEN, ask_about, describe
 from visionsmith.data.world.words import NUMBERS, article, joined, plural
-from visionsmith.papers.llava.contrast import SEEN
 from visionsmith.papers.llava.dialogue import DETAIL, explained
 from visionsmith.papers.llava.facts import Facts, Thing
 

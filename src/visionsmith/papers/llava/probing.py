@@ -9,9 +9,8 @@ from torch.nn import functional as F
 from transformers import CLIPVisionModel
 
 from visionsmith.data.sampler import generator
-from visionsmith.data.world import COLOURS, KINDS, SIZES, draw, make_scene
+from visionsmith.data.world import COLOURS, KINDS, SEEN, SIZES, draw, make_scene
 from visionsmith.papers.clip import normalise
-from visionsmith.papers.llava.contrast import SEEN
 from visionsmith.papers.llava.tower import patch_features
 
 __all__ = ["tower_scores"]

@@ -13,10 +13,9 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from visionsmith.data.sampler import generator
-from visionsmith.data.world import NEW_PAIRS, PAIRS, SCENE_FAMILIES, Question, ask, draw
+from visionsmith.data.world import NEW_PAIRS, PAIRS, SCENE_FAMILIES, SEEN, Question, ask, draw
 from visionsmith.losses.language import IGNORED
 from visionsmith.papers.clip import normalise
-from visionsmith.papers.llava.contrast import SEEN
 from visionsmith.papers.llava.conversation import IMAGE_MARK, Layout, encode
 from visionsmith.papers.llava.dialogue import tell
 from visionsmith.papers.llava.instruct import InstructConfig

@@ -12,12 +12,11 @@ from visionsmith.data.records import RecordStore
 from visionsmith.data.sample import Sample
 from visionsmith.data.sampler import Key, generator
 from visionsmith.data.sources.conversations import ANSWERS, ASKS, CONVERSATIONS, is_turns
-from visionsmith.data.world import Scene, caption, draw, make_scene
+from visionsmith.data.world import SEEN, Scene, caption, draw, make_scene
 from visionsmith.errors import DataError, VisionsmithError
 from visionsmith.image.io import decode
 from visionsmith.losses.language import IGNORED
 from visionsmith.papers.clip import resize_and_crop
-from visionsmith.papers.llava.contrast import SEEN
 from visionsmith.papers.llava.conversation import IMAGE_MARK, Layout, Turn, encode
 from visionsmith.papers.llava.dialogue import Dialogue, converse, detailed
 from visionsmith.papers.llava.instruct import InstructConfig

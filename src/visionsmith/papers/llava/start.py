@@ -10,10 +10,9 @@ from tokenizers import AddedToken, Tokenizer
 from torch import nn
 
 from visionsmith.data.sampler import generator
-from visionsmith.data.world import draw, make_scene
+from visionsmith.data.world import SEEN, draw, make_scene
 from visionsmith.nn.masters import load_masters
 from visionsmith.papers.clip import normalise
-from visionsmith.papers.llava.contrast import SEEN
 from visionsmith.papers.llava.conversation import IMAGE_MARK
 from visionsmith.papers.llava.model import Llava
 from visionsmith.papers.llava.official import load_any, load_language, load_tower

@@ -88,8 +88,8 @@ def exercises(count: int, *, side: int, new: bool = False, seed: int = TEST_SEED
         seed: of the questions.
     """
     from visionsmith.data.sampler import generator
-    from visionsmith.data.world import NEW_PAIRS
-    from visionsmith.papers.swimbird.tasks import KINDS, SEEN, exercise
+    from visionsmith.data.world import NEW_PAIRS, SEEN
+    from visionsmith.papers.swimbird.tasks import KINDS, exercise
 
     # Half of the things of such a scene are new: there are few new pairs, and a question must have its choice.
     pairs = (*SEEN, *(sorted(NEW_PAIRS) * (len(SEEN) // len(NEW_PAIRS)))) if new else SEEN

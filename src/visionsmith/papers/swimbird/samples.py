@@ -12,7 +12,15 @@ from visionsmith.data.sampler import Key, generator
 from visionsmith.papers.swimbird.chat import SPECIAL, Encoded, Turn, encode_chat
 from visionsmith.papers.swimbird.config import SwimBirdConfig
 from visionsmith.papers.swimbird.recipes import ROUND, SwimBirdRecipe
-from visionsmith.papers.swimbird.tasks import KINDS, describe_scene, dialogue, exercise, name_things
+from visionsmith.papers.swimbird.tasks import (
+    KINDS,
+    SEEING,
+    WORDS,
+    describe_scene,
+    dialogue,
+    exercise,
+    name_things,
+)
 from visionsmith.papers.vocabulary import learn_byte_pairs
 
 __all__ = ["WorldChats", "learn_vocabulary"]
@@ -52,13 +60,25 @@ class WorldChats(Dataset[Any]):
             turns = name_things(rng, _NAMED, side=side)
         elif epoch < self.sight_epochs:
             most = 1 + (epoch - self.name_epochs) * ROUND // self.recipe.lesson
-            if most < _MANY or rng.random() < self.recipe.caption_share:
+            if most < _MANY or self._turn(key, self.recipe.caption_share):
                 turns = describe_scene(rng, side=side, most=min(most, 5))
             else:
                 turns = dialogue(rng, _PLAIN, side=side, think=False)
         else:
-            turns = dialogue(rng, _THOUGHT, side=side, think=True, looks=self.recipe.looks)
+            # What needs no picture is only learned together with its reasons.
+            kinds = WORDS if self._turn(key, len(WORDS) / len(KINDS)) else SEEING
+            turns = dialogue(rng, _THOUGHT, side=side, think=True, looks=self.recipe.looks, kinds=kinds)
         return encode_chat(turns, self.tokenizer, self.config, system=self.recipe.system)
+
+    def _turn(self, key: Key, share: float) -> bool:
+        """Whether a sample's batch is one of a share of the batches, which are evenly spread.
+
+        A batch is as long as its longest dialogue. With short and long ones in all batches, half of the work was done
+        on nothing.
+        """
+        epoch, index = key
+        batch = epoch * ROUND + index // self.recipe.train.batch_size
+        return int((batch + 1) * share) > int(batch * share)
 
 
 def learn_vocabulary(size: int) -> Tokenizer:

@@ -17,10 +17,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from visionsmith.data.world import (
-    NEW_PAIRS,
-    PAIRS,
     PLACES,
     SCENE_FAMILIES,
+    SEEN,
     Question,
     Scene,
     Thing,
@@ -36,12 +35,9 @@ from visionsmith.papers.swimbird.answers import Mode
 from visionsmith.papers.swimbird.chat import THOUGHT, Turn
 
 __all__ = [
-    "KINDS", "MODES", "SEEN", "Exercise", "describe_scene", "dialogue", "exercise", "follow_up", "mode_of",
+    "KINDS", "MODES", "SEEING", "WORDS", "Exercise", "describe_scene", "dialogue", "exercise", "follow_up", "mode_of",
     "name_things",
 ]  # fmt: skip
-
-SEEN = tuple(pair for pair in PAIRS if pair not in NEW_PAIRS)
-"""Kinds and colours of the training scenes."""
 
 MODES: dict[Mode, tuple[str, ...]] = {
     "vision": ("what", "colour"),
@@ -51,6 +47,10 @@ MODES: dict[Mode, tuple[str, ...]] = {
 """Way of thinking -> the kinds of question that are taught with it."""
 
 KINDS = tuple(kind for kinds in MODES.values() for kind in kinds)
+WORDS = ("sum", "order")
+"""Kinds without a picture."""
+SEEING = tuple(kind for kind in KINDS if kind not in WORDS)
+"""The others."""
 
 _PEOPLE = ("Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gina", "Hugo")
 _GOODS = ("apple", "balloon", "key", "star", "cup", "hat")
@@ -114,7 +114,13 @@ def mode_of(kind: str) -> Mode:
 
 
 def dialogue(
-    rng: np.random.Generator, count: int, *, side: int, think: bool, looks: bool = True
+    rng: np.random.Generator,
+    count: int,
+    *,
+    side: int,
+    think: bool,
+    looks: bool = True,
+    kinds: Sequence[str] = SEEING,
 ) -> list[Turn]:
     """Exercises about one picture, or without any.
 
@@ -127,9 +133,8 @@ def dialogue(
         side: of the pictures, pixels.
         think: whether each answer is reasoned.
         looks: whether the reasons keep their looks.
+        kinds: that the first exercise is one of; the others are of those that the first leaves.
     """
-    # What needs no picture is only learned together with its reasons.
-    kinds = [kind for kind in KINDS if think or kind not in _WORDS]
     first = exercise(kinds[int(rng.integers(len(kinds)))], rng, side=side)
     turns, asked = first.turns(think=think), {first.question}
     for _ in range(count - 1 if len(first.scenes) < 2 else 0):
@@ -148,8 +153,7 @@ def _blind(turn: Turn) -> Turn:
 def follow_up(first: Exercise, rng: np.random.Generator, *, side: int) -> Exercise | None:
     """Another exercise about the same picture, or about none again; None where the picture gives none."""
     if not first.scenes:
-        kinds = list(_WORDS)
-        return exercise(kinds[int(rng.integers(len(kinds)))], rng, side=side)
+        return exercise(WORDS[int(rng.integers(len(WORDS)))], rng, side=side)
     kinds = [kind for kind in KINDS if kind in SCENE_FAMILIES]
     asked = ask_about(kinds[int(rng.integers(len(kinds)))], first.scenes[0], rng, SEEN)
     return _exercise(asked, first.pictures) if asked is not None and _fits(asked) else None
@@ -258,5 +262,6 @@ def _order(rng: np.random.Generator) -> tuple[str, str, str]:
     return question, f"From old to young: {old}, {middle}, {young}.", old if oldest else young
 
 
-_WORDS: dict[str, Callable[[np.random.Generator], tuple[str, str, str]]] = {"sum": _sum, "order": _order}
-"""Kinds without a picture."""
+_WORDS: dict[str, Callable[[np.random.Generator], tuple[str, str, str]]] = dict(
+    zip(WORDS, (_sum, _order), strict=True)
+)

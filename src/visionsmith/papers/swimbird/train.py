@@ -74,7 +74,7 @@ def make_task(
     from accelerate.utils import set_seed
     from torch.utils.data import Dataset
 
-    from visionsmith.data.sampler import ShuffledBatches
+    from visionsmith.data.sampler import BatchPlan, OrderedBatches, ShuffledBatches
     from visionsmith.papers.swimbird.evaluate import measure
     from visionsmith.papers.swimbird.objective import SwimBirdObjective, collate_chats
     from visionsmith.papers.swimbird.recipes import ROUND
@@ -88,8 +88,10 @@ def make_task(
     size = recipe.train.batch_size
     dataset: Dataset[Any]
     about: dict[str, Any]
+    plan: BatchPlan
     if data is None:
-        dataset, records, about = WorldChats(recipe, config, bird.tokenizer), ROUND * size, WORLD
+        dataset, about = WorldChats(recipe, config, bird.tokenizer), WORLD
+        plan = OrderedBatches(ROUND * size, size)
     else:
         from visionsmith.papers.swimbird.dialogues import DialogueChats, read_dialogues
 
@@ -100,12 +102,13 @@ def make_task(
 
             kept = keep_thoughts(bird.model, dialogues, folder, progress=progress)
         dataset = DialogueChats(dialogues, config, bird.tokenizer, system=recipe.system, kept=kept)
-        records, about = len(dialogues), {"source": data.name, "records": len(dialogues)}
+        about = {"source": data.name, "records": len(dialogues)}
+        plan = ShuffledBatches(range(len(dialogues)), size, recipe.train.seed)
     return Task(
         paper="swimbird",
         objective=SwimBirdObjective(bird.model, chunk=4096),
         dataset=dataset,
-        plan=ShuffledBatches(range(records), size, recipe.train.seed),
+        plan=plan,
         collate=partial(collate_chats, pad=config.end_id),
         export=lambda state: bird.export(
             {name.removeprefix("model."): value for name, value in state.items()}
