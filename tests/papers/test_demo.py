@@ -13,6 +13,8 @@ from visionsmith.errors import ConfigError
 from visionsmith.papers.paper import all_papers
 
 FEWER = {
+    "c3.ASKED": 10,
+    "crossvit.SHOWN": 80,
     "f3net.PICTURES": 40,
     "icedit.SHOWN": 1,
     "icedit.STEPS": 2,

@@ -119,7 +119,11 @@ def test_ask_every_chunk_the_surest_first(weights: Path, text: Path, tmp_path: P
     other = CliRunner().invoke(
         app, ["run", "c3", "ask", str(out), "What is it about?", "--checkpoint", str(weights)]
     )
-    assert "hardly to answer" in other.output
+    assert "knows questions about scenes" in other.output
+    known = CliRunner().invoke(
+        app, ["run", "c3", "ask", str(out), "Where is the red cat?", "--checkpoint", str(weights)]
+    )
+    assert "note:" not in known.output
 
 
 def test_sureness_is_the_probability_of_the_answer(weights: Path) -> None:

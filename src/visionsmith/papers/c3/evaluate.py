@@ -13,6 +13,8 @@ __all__ = ["evaluate", "random_tokens", "shuffled_words"]
 
 CHUNKS = 128
 """Test chunks that are restored."""
+ASKED = 800
+"""Questions about scenes, a hundred of each family; and as many about new ones."""
 
 
 def evaluate(
@@ -27,19 +29,22 @@ def evaluate(
 
     Returns:
         Plain values: "text", "shuffled" and "random" (`measure.fidelity` of test chunks, of their words in another
-        order, and of random tokens), "questions" (`measure.questions`), "baseline" ("unread": the same decoder with
+        order, and of random tokens), "answers" and "new_answers"
+        (`measure.answers`: questions about scenes told in words, the second of kinds and colours that training has not
+        put together), "baseline" ("unread": the same decoder with
         another chunk's latents; "trigram": next tokens guessed from the true ones before), "model", "data".
     """
     from visionsmith.data.texts import open_texts
     from visionsmith.papers.c3.measure import (
         HeldOut,
+        answers,
         fidelity,
         join,
         next_token_baseline,
-        questions,
         unread,
     )
     from visionsmith.papers.c3.run import load
+    from visionsmith.papers.c3.scenes import known_questions, new_questions
 
     codec = load(checkpoint)
     texts = open_texts(data, progress=progress)
@@ -50,7 +55,8 @@ def evaluate(
         "text": fidelity(codec, chunks, progress=progress),
         "shuffled": fidelity(codec, shuffled_words(codec, chunks), progress=progress),
         "random": fidelity(codec, random_tokens(codec, len(chunks), chunk), progress=progress),
-        "questions": questions(codec, chunks),
+        "answers": answers(codec, known_questions(ASKED)),
+        "new_answers": answers(codec, new_questions(ASKED)),
         "baseline": {
             "unread": unread(codec, chunks),
             "trigram": next_token_baseline(train, chunks),

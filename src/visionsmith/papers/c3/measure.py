@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,24 +11,26 @@ from torch import Tensor
 
 from visionsmith.errors import DataError
 from visionsmith.papers.c3.codec import Codec, Packed
-from visionsmith.papers.c3.samples import ANSWER, question
+from visionsmith.papers.c3.scenes import Told
 from visionsmith.papers.c3.score import edit_places, mean_score, score
 from visionsmith.papers.c3.speech import Speech
 
 __all__ = [
     "HeldOut",
+    "answers",
     "by_position",
     "fidelity",
     "join",
     "next_token_baseline",
     "position_plot",
-    "questions",
     "spread_out",
     "unread",
 ]
 
 PARTS = 8
 """Stretches of a chunk by which its errors are told."""
+ANSWER = 16
+"""Most tokens of an answer about a scene."""
 
 
 def join(texts: Sequence[str], speech: Speech) -> np.ndarray:
@@ -114,32 +117,34 @@ def position_plot(series: Mapping[str, Sequence[float]]) -> bytes:
     return curves(lost, x="eighth of the chunk, from its beginning", y="share of characters lost")
 
 
-def questions(codec: Codec, chunks: Sequence[Sequence[int]], *, seed: int = 0) -> dict[str, float]:
-    """Ask "Continue after: ..." once of every chunk.
+def answers(codec: Codec, asked: Sequence[Told]) -> dict[str, Any]:
+    """Ask questions about scenes that are told in words, each of its own scene's latents.
 
     Returns:
-        "tokens" (share right, in their place), "exact" (share of answers right as a whole), and "unread": the share of
-        tokens right when each question is asked of the next chunk's latents.
+        "exact" (share of answers right to the letter), "families" (the same by family), "unread" (the share when each
+        question is asked of the next scene's latents), "majority" (the share of the commonest answer of each family).
     """
-    rng = np.random.default_rng(seed)
-    asked = [question(np.array(ids), codec.speech, rng) for ids in chunks]
+    # A model of small chunks hears the beginning, as in its training.
+    chunks = [codec.speech.encode(told.text)[: codec.model.config.chunk] for told in asked]
     latents = codec.compress_tokens(chunks)
-    instructions = [instruction for instruction, _ in asked]
+    true = [told.question.answer for told in asked]
+    families = np.array([told.question.family for told in asked])
 
-    def right(of: Sequence[Tensor]) -> list[float]:
-        answers = codec.ask(of, instructions, limit=ANSWER)
-        padded = [
-            [*answer.tokens, *[-1] * ANSWER][: len(true)]
-            for answer, (_, true) in zip(answers, asked, strict=True)
-        ]
-        return [float(np.mean(np.array(ids) == true)) for ids, (_, true) in zip(padded, asked, strict=True)]
+    def right(of: Sequence[Tensor]) -> np.ndarray:
+        found = codec.ask(of, [told.question.text for told in asked], limit=ANSWER)
+        return np.array([one.text == answer for one, answer in zip(found, true, strict=True)])
 
-    shares = right(latents)
-    others = right([*latents[1:], latents[0]])
+    own = right(latents)
+    by_family = {
+        name: [answer for answer, other in zip(true, families, strict=True) if other == name]
+        for name in dict.fromkeys(families.tolist())
+    }
+    commonest = sum(Counter(answers).most_common(1)[0][1] for answers in by_family.values())
     return {
-        "tokens": float(np.mean(shares)),
-        "exact": float(np.mean([share == 1 for share in shares])),
-        "unread": float(np.mean(others)),
+        "exact": float(own.mean()),
+        "families": {name: float(own[families == name].mean()) for name in by_family},
+        "unread": float(right([*latents[1:], latents[0]]).mean()),
+        "majority": commonest / len(asked),
     }
 
 

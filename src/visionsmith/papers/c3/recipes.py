@@ -16,10 +16,16 @@ __all__ = ["C3Recipe", "MixConfig", "paper", "tiny"]
 class MixConfig:
     """Of what kinds the training samples are; what is left over is text to repeat, a whole chunk of it."""
 
+    asked: float = 0.0
+    """Share of the batches that are dialogues about scenes of the built-in world, told in words. The other shares are
+    of the samples of the other batches."""
+    turns: int = 20
+    """Questions of such a dialogue."""
+
     random: float = 0.0
     """Share of strings of random tokens to repeat, which no knowledge of the language helps with."""
-    questions: float = 0.0
-    """Share of questions: "Continue after: " and some words of the text."""
+    told: float = 0.0
+    """Share of such scenes, told in words, to repeat."""
     short: float = 0.0
     """Share of texts that are shorter than a chunk, of any length."""
     hidden: float = 0.0
@@ -27,14 +33,16 @@ class MixConfig:
     latents instead of guessing from what came before; it differs from sample to sample."""
 
     def __post_init__(self) -> None:
-        for name in ("random", "questions", "short"):
+        for name in ("asked", "random", "told", "short"):
             if not 0 <= (value := getattr(self, name)) <= 1:
                 raise ConfigError(f"mix.{name} = {value} is out of range", do="choose a share from 0 to 1")
-        if self.random + self.questions > 1:
+        if self.random + self.told > 1:
             raise ConfigError(
-                f"mix.random + mix.questions = {self.random + self.questions:g} is more than all samples",
+                f"mix.random + mix.told = {self.random + self.told:g} is more than all samples",
                 do="choose smaller shares",
             )
+        if self.turns < 1:
+            raise ConfigError(f"mix.turns = {self.turns} is not positive", do="choose at least 1")
         if not 0 <= self.hidden <= 0.5:
             raise ConfigError(
                 f"mix.hidden = {self.hidden} is out of range", do="choose a mean share from 0 to 0.5"
@@ -68,7 +76,7 @@ class C3Recipe:
 
 def tiny() -> C3Recipe:
     """Half an hour on one CPU core: chunks of 128 tokens in 32 latents, four tokens each."""
-    part = LanguageConfig(width=192, layers=2, heads=8, key_heads=8, hidden=512, rope_theta=20.0)
+    part = LanguageConfig(width=192, layers=2, heads=8, key_heads=8, hidden=512, rope_theta=10_000.0)
     return C3Recipe(
         model=C3Config(
             latents=32,
@@ -83,15 +91,23 @@ def tiny() -> C3Recipe:
             system="",
         ),
         words=1024,
-        mix=MixConfig(random=0.4, questions=0.15, short=0.1, hidden=0.4),
+        mix=MixConfig(asked=0.75, random=0.3, told=0.2, short=0.1, hidden=0.4),
         train=TrainConfig(
-            steps=1400,
-            optim=OptimConfig(lr=3e-3, warmup_steps=50, final_lr=0.02, beta2=0.95, weight_decay=0.01),
+            steps=4000,
+            optim=OptimConfig(
+                optimizer="muon",
+                lr=3e-3,
+                momentum=0.95,
+                warmup_steps=50,
+                final_lr=0.02,
+                beta2=0.95,
+                weight_decay=0.01,
+            ),
             batch_size=8,
             precision="fp32",
             threads=1,
             save_every=100,
-            evaluate_every=700,
+            evaluate_every=250,
         ),
     )
 

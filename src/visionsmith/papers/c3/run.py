@@ -56,7 +56,7 @@ def command(
     action: Annotated[Action, typer.Argument(help="What to do.")],
     file: Annotated[Path, typer.Argument(help="compress: a text; restore and ask: what compress wrote.")],
     question: Annotated[
-        str | None, typer.Argument(help='ask: an instruction, e.g. "Continue after: the words".')
+        str | None, typer.Argument(help='ask: an instruction, e.g. "What colour is the cat?".')
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="compress: the file of latents; restore: a text file.")
@@ -79,7 +79,7 @@ def command(
     if (action is Action.ask) == (question is None):
         raise ConfigError(
             "ask needs a question" if action is Action.ask else f"{action} takes no question",
-            do='e.g. visionsmith run c3 ask book.c3 "Continue after: some words of it"',
+            do='e.g. visionsmith run c3 ask book.c3 "What colour is the cat?"',
         )
     if action is Action.ask and out is not None:
         raise ConfigError("ask writes no file", do="leave --out away")
@@ -203,16 +203,17 @@ def _restore(codec: Codec, file: Path, out: Path | None, as_json: bool, show: bo
 
 def _ask(codec: Codec, file: Path, question: str, as_json: bool, show: bool) -> None:
     from visionsmith.papers.c3.book import read_book
+    from visionsmith.papers.c3.scenes import taught
     from visionsmith.papers.c3.speech import REPEAT
 
     packed = read_book(file, codec).packed
     answers = codec.ask(packed.latents, [question] * len(packed.latents), progress=show)
     ranked = sorted(enumerate(answers), key=lambda pair: -pair[1].sure)
     found = [{"chunk": place + 1, "answer": one.text, "sure": one.sure} for place, one in ranked]
-    if codec.model.config.stride is not None and not question.startswith(REPEAT):
+    if codec.model.config.stride is not None and not (question.startswith(REPEAT) or taught(question)):
         typer.echo(
-            f"note: models trained from scratch learn '{REPEAT.strip()}', and hardly to answer: what the shipped one "
-            "says is right no more often than without the text (docs/papers/c3.md)",
+            "note: a model trained from scratch knows questions about scenes told in words, such as 'What colour is "
+            f"the cat?', and '{REPEAT.strip()}'; to others it says something (docs/papers/c3.md)",
             err=True,
         )
     if as_json:

@@ -17,14 +17,21 @@ from visionsmith.data.sampler import generator
 from visionsmith.errors import DataError
 from visionsmith.losses.language import IGNORED
 from visionsmith.papers.c3.recipes import MixConfig
-from visionsmith.papers.c3.speech import AFTER, REPEAT, Speech, filled
+from visionsmith.papers.c3.scenes import questions_about, tell
+from visionsmith.papers.c3.speech import REPEAT, Speech, filled
 
-__all__ = ["ANSWER", "CUE", "Piece", "PieceCollate", "PieceDataset", "question"]
+__all__ = ["AskedDataset", "Piece", "PieceCollate", "PieceDataset", "Turn"]
 
-CUE = (3, 6)
-"""Tokens of a text that a question names: at least, and at most."""
-ANSWER = 24
-"""Most tokens of a question's answer; of a short text as many as the named ones leave."""
+
+@dataclass(frozen=True)
+class Turn:
+    """What the decoder is asked, and what it shall say."""
+
+    instruction: str
+    answer: np.ndarray
+    """int64 `t`, without the end of the turn."""
+    heard: np.ndarray
+    """The answer as the decoder hears itself say it: some of its tokens may be hidden."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +40,8 @@ class Piece:
 
     text: np.ndarray
     """int64 `t`, what the compressor reads."""
-    instruction: str
-    answer: np.ndarray
-    """int64 `t`, what the decoder shall say, without the end of the turn."""
-    heard: np.ndarray
-    """The answer as the decoder hears itself say it: some of its tokens are hidden."""
+    turns: tuple[Turn, ...]
+    """One, or several of a dialogue about the text."""
 
 
 class PieceDataset(Dataset[Piece]):
@@ -62,8 +66,6 @@ class PieceDataset(Dataset[Piece]):
                 do="give more text, or set model.chunk lower",
             )
         self.stream, self.speech, self.mix, self.seed = stream, speech, mix, seed
-        # Tokens of the shortest text that a question is put about.
-        self.asked = max(CUE[1] + 1, min(self.chunk, CUE[1] + ANSWER))
 
     def __len__(self) -> int:
         return len(self.stream) // self.chunk - 1
@@ -77,10 +79,10 @@ class PieceDataset(Dataset[Piece]):
         kind = rng.random()
         if kind < mix.random:
             text = rng.choice(self.speech.words, length)
-        elif kind >= 1 - mix.questions and length >= self.asked:
-            instruction, answer = question(text, self.speech, rng)
-            return Piece(text, instruction, answer, self._hide(answer, rng))
-        return Piece(text, REPEAT, text, self._hide(text, rng))
+        elif kind < mix.random + mix.told:
+            _, told = tell(rng)
+            text = np.array(self.speech.encode(told)[: self.chunk], dtype=np.int64)
+        return Piece(text, (Turn(REPEAT, text, self._hide(text, rng)),))
 
     def _hide(self, answer: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Replace a share of the tokens, itself drawn between 0 and twice `mix.hidden`, by the filling token."""
@@ -88,13 +90,29 @@ class PieceDataset(Dataset[Piece]):
         return np.where(rng.random(len(answer)) < share, self.speech.fill, answer)
 
 
-def question(text: np.ndarray, speech: Speech, rng: np.random.Generator) -> tuple[str, np.ndarray]:
-    """An instruction to go on after some words of a text, and the tokens that follow them there."""
-    cue = int(rng.integers(CUE[0], CUE[1] + 1))
-    length = min(ANSWER, len(text) - CUE[1])
-    start = int(rng.integers(0, len(text) - cue - length + 1))
-    words = speech.decode(text[start : start + cue].tolist())
-    return f"{AFTER}{words}", text[start + cue : start + cue + length]
+class AskedDataset(Dataset[Piece]):
+    """Samples by (epoch, index), without end: a scene told in words, and a dialogue of questions about it."""
+
+    def __init__(self, speech: Speech, turns: int, seed: int) -> None:
+        """Make the data set.
+
+        Args:
+            speech: the vocabulary.
+            turns: questions about a scene.
+            seed: of all random choices.
+        """
+        self.speech, self.turns, self.seed = speech, turns, seed
+
+    def __getitem__(self, key: tuple[int, int]) -> Piece:
+        rng = generator(self.seed, *key)
+        scene, told = tell(rng)
+        turns = []
+        for question in questions_about(scene, self.turns, rng):
+            answer = np.array(self.speech.encode(question.answer), dtype=np.int64)
+            turns.append(Turn(question.text, answer, answer))
+        # What is cut off of a text longer than a chunk, a user's chunk would not have either.
+        text = np.array(self.speech.encode(told)[: self.speech.config.chunk], dtype=np.int64)
+        return Piece(text, tuple(turns))
 
 
 class PieceCollate:
@@ -112,12 +130,14 @@ class PieceCollate:
         speech = self.speech
         texts, texts_present = filled([piece.text.tolist() for piece in pieces], speech.fill)
         prompts = [
-            speech.prompt(piece.instruction, speech.config.latents_of(len(piece.text))) for piece in pieces
+            speech.prompt(piece.turns[0].instruction, speech.config.latents_of(len(piece.text)))
+            for piece in pieces
         ]
-        spoken = speech.speak(prompts, [[*piece.heard.tolist(), speech.end] for piece in pieces])
+        said = [self._said(piece.turns) for piece in pieces]
+        spoken = speech.speak(prompts, [heard for heard, _ in said])
         labels = torch.full_like(spoken.ids, IGNORED)
-        for row, piece in enumerate(pieces):
-            labels[row, -len(piece.answer) - 1 :] = torch.tensor([*piece.answer.tolist(), speech.end])
+        for row, (_, learned) in enumerate(said):
+            labels[row, -len(learned) :] = torch.tensor(learned)
         return {
             "texts": texts,
             "texts_present": texts_present,
@@ -126,3 +146,13 @@ class PieceCollate:
             "asked": spoken.asked,
             "labels": labels,
         }
+
+    def _said(self, turns: Sequence[Turn]) -> tuple[list[int], list[int]]:
+        """The first answer and all turns after it, as the decoder hears them, and the labels at the same places."""
+        heard: list[int] = []
+        labels: list[int] = []
+        for place, turn in enumerate(turns):
+            asked = self.speech.follow_up(turn.instruction) if place else []
+            heard += [*asked, *turn.heard.tolist(), self.speech.end]
+            labels += [*[IGNORED] * len(asked), *turn.answer.tolist(), self.speech.end]
+        return heard, labels

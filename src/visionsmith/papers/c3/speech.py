@@ -16,7 +16,6 @@ from visionsmith.papers.c3.config import C3Config
 from visionsmith.papers.vocabulary import token_id
 
 __all__ = [
-    "AFTER",
     "IMAGE_END",
     "IMAGE_PAD",
     "IMAGE_START",
@@ -29,8 +28,6 @@ __all__ = [
 
 REPEAT = "Repeat the text: "
 """The instruction that a C3 is trained on."""
-AFTER = "Continue after: "
-"""Before a few words of the text; the answer is what follows them there."""
 
 FILL, TURN, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 IMAGE_START, IMAGE_END, IMAGE_PAD = "<img>", "</img>", "<imgpad>"
@@ -92,10 +89,15 @@ class Speech:
             *[self.config.image_pad] * latents,
             self.config.image_end,
             *self.encode(f"\n{instruction}"),
-            self.end,
-            self.turn,
-            *self.encode("assistant\n"),
+            *self._answering(),
         ]
+
+    def follow_up(self, instruction: str) -> list[int]:
+        """A further turn about the same latents, up to where its answer begins."""
+        return [self.turn, *self.encode(f"user\n{instruction}"), *self._answering()]
+
+    def _answering(self) -> list[int]:
+        return [self.end, self.turn, *self.encode("assistant\n")]
 
     def speak(
         self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]] | None = None

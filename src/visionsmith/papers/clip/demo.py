@@ -50,14 +50,18 @@ def demo(page: Page, *, folder: Path, progress: bool) -> Sequence[str]:
     """
     from visionsmith.data.builtin import openmoji_store
     from visionsmith.data.openmoji import ATTRIBUTION
+    from visionsmith.data.records import open_or_make, pack
     from visionsmith.data.split import split_combinations
     from visionsmith.papers.clip.questions import openmoji_questions
     from visionsmith.papers.clip.run import load
     from visionsmith.papers.paper import shipped_checkpoint
 
     clip = load()
-    store = openmoji_store(
-        clip.model.config.vision.image_size, path=folder / "openmoji.records", progress=progress
+    built_in = openmoji_store(clip.model.config.vision.image_size, progress=progress)
+    kept = folder / "openmoji.records"
+    # A copy, for the commands that the README shows with it.
+    store = open_or_make(
+        kept, lambda: pack(built_in, kept, attributes=built_in.info()["attributes"], check=False)
     )
     split = split_combinations(store)
     questions = openmoji_questions(store, split)

@@ -15,7 +15,8 @@ from visionsmith.papers.llava.instruct import InstructConfig
 from visionsmith.train.recipe import OptimConfig, StageConfig, TrainConfig
 
 __all__ = [
-    "LanguageRecipe", "LlavaRecipe", "LoraConfig", "TowerRecipe", "language", "paper_7b", "paper_13b", "tiny", "tower",
+    "LanguageRecipe", "LlavaRecipe", "LoraConfig", "TowerRecipe", "language", "paper_7b", "paper_13b", "quick", "tiny",
+    "tower",
 ]  # fmt: skip
 
 WORDS = 512
@@ -207,6 +208,16 @@ def tiny() -> LlavaRecipe:
             evaluate_every=1000,
         ),
     )
+
+
+def quick() -> LlavaRecipe:
+    """`tiny` with a third of the conversations."""
+    recipe = tiny()
+    stages = tuple(
+        dataclasses.replace(stage, steps=2500) if stage.name == "instruct" else stage
+        for stage in recipe.train.stages
+    )
+    return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, stages=stages))
 
 
 def _paper(model: LlavaConfig, *, llama: str) -> LlavaRecipe:
