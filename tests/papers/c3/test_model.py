@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
-from tests.papers.c3.common import WORDS, codec, config, model
+from tests.papers.c3.common import WORDS, codec, config, model, vocabulary
 from visionsmith.errors import ConfigError
 from visionsmith.papers.c3.begin import begin
 from visionsmith.papers.c3.codec import Packed
@@ -164,8 +166,31 @@ def test_heads_begin_by_looking_back() -> None:
     assert [11 - int(scores[head, head].argmax()) for head in range(4)] == [0, 1, 2, 3]
 
 
+@torch.no_grad()
+def test_a_named_word_begins_by_finding_its_latent() -> None:
+    """Before any training, in the decoder's first layer: the head of a token's place in its latent looks at it most."""
+    from visionsmith.papers.c3.codec import Codec
+
+    part = LanguageConfig(width=192, layers=2, heads=8, key_heads=8, hidden=64, rope_theta=10_000.0)
+    c3 = C3(config(compressor=part, decoder=part, latents=8, chunk=32, system="")).eval()
+    begin(c3)
+    mine = Codec(c3, vocabulary())
+    text = torch.randperm(300)[:32] + 6
+    (latents,) = mine.compress_tokens([text.tolist()])
+    layer = c3.decoder.model.layers[0]
+    attention = layer.self_attn
+    words = layer.input_layernorm(c3.decoder.model.embed_tokens(text))
+    query = attention.q_proj(words).view(32, 8, 24)
+    key = attention.k_proj(layer.input_layernorm(latents)).view(8, 8, 24)
+    scores = torch.einsum("qhe,khe->qhk", query, key)  # places hardly turn these channels
+    found = [int(scores[place, 4 + 3 - place % 4].argmax()) == place // 4 for place in range(32)]
+    assert sum(found) >= 24, "one of eight would be chance"
+
+
 def test_beginning_needs_a_stride_and_equal_widths() -> None:
-    for made in (C3(config()), C3(config(stride=None))):
+    part = LanguageConfig(width=64, layers=1, heads=4, key_heads=4, hidden=32)
+    fewer = dataclasses.replace(part, heads=2, key_heads=2)
+    for made in (C3(config()), C3(config(stride=None)), C3(config(compressor=part, decoder=fewer))):
         with pytest.raises(ConfigError, match="from scratch"):
             begin(made)
 

@@ -17,39 +17,43 @@ from visionsmith.papers.c3.model import C3
 __all__ = ["begin"]
 
 STD = 0.04
-"""Of the linear maps that nothing else is said of."""
-PEAK = 30.0
-"""Score, before the softmax, that a head gives the place that it looks at."""
-MATCH = 10.0
+"""Of the maps of the feed-forward parts."""
+BACK = 30.0
+"""Score, before the softmax, that a head gives the place that it looks back to."""
+LIKE = 10.0
+"""Score that a head gives a token that is its own, where all of it is seen."""
 COPY = 0.7
 """Gain of the way into a head's values, and of the way out."""
 FAST, SLOW = 0.05, 0.012
-"""Radians a place: pairs of channels that turn faster tell places apart; those that turn slower hardly turn within a
-text, and tell contents apart."""
+"""Radians a place: pairs of a head's channels that turn faster tell places apart; those that turn slower hardly turn
+within a text, and tell contents apart."""
 
 
 @torch.no_grad()
 def begin(model: C3) -> None:
     """Initialise a model with strides, drawing from torch's generator.
 
-    - Both embeddings are equal. Then one linear way from a token read to the same token written serves all tokens,
-      and need not be learned for each.
-    - The first `stride` heads of a layer look 0, 1, 2, ... places back, by their biases.
-    - The other heads look for what is like their own place, however far back: their queries and keys are one map. A
-      question finds the words that it names.
-    - What a head reads it writes as it was, as much of it as its channels hold.
-    - The projection is a rotation.
+    - Both embeddings are equal, and the projection is the identity. Then one way from a token read to the same token
+      written serves all tokens, and need not be learned for each.
+    - Each head carries a part of the width, and writes what it reads where it was; in all layers of both models the
+      same part.
+    - The first `stride` heads look 0, 1, 2, ... places back, by their biases, so that a latent holds a part of each of
+      its tokens: of the r-th from its end, what head r carries.
+    - Head `stride` + r compares what head r carries: a token finds the latent whose r-th token it is, however far
+      back, and reads the token before it there. So a question finds the words that it names.
 
     Raises:
-        ConfigError: the model has no strides, or the two models have not the same width and enough heads of their own.
+        ConfigError: the model has no strides, or the two models have not the same width and number of heads, or heads
+            without keys of their own.
     """
     config = model.config
-    if config.stride is None or config.compressor.width != config.decoder.width:
+    first, second = config.compressor, config.decoder
+    if config.stride is None or (first.width, first.heads) != (second.width, second.heads):
         raise ConfigError(
-            "a model from scratch needs a stride, and compressor and decoder of one width",
+            "a model from scratch needs a stride, and compressor and decoder of one width and number of heads",
             do="set model.stride, or start from weights with initial=FOLDER",
         )
-    width = config.decoder.width
+    width = second.width
     for name, parameter in model.named_parameters():
         if parameter.ndim == 2 and "embed_tokens" not in name and "lm_head" not in name:
             nn.init.normal_(parameter, std=STD)
@@ -59,10 +63,7 @@ def begin(model: C3) -> None:
     nn.init.normal_(embedding, std=width**-0.5)
     model.compressor.embed_tokens.weight.copy_(embedding)
     ways = nn.init.orthogonal_(torch.empty(width, width))
-    for part, layers in (
-        (config.compressor, model.compressor.layers),
-        (config.decoder, model.decoder.model.layers),
-    ):
+    for part, layers in ((first, model.compressor.layers), (second, model.decoder.model.layers)):
         if part.key_heads != part.heads:
             raise ConfigError(
                 f"a model from scratch with {part.heads} heads has {part.key_heads} key heads",
@@ -96,7 +97,7 @@ def _look_back(attention: Any, part: LanguageConfig, stride: int) -> None:
     turns = _turns(part)
     fast = turns > FAST
     # The score is the sum of so many products, over the root of the head's width.
-    size = fast * (PEAK / fast.sum() * part.head_width**0.5) ** 0.5
+    size = fast * (BACK / fast.sum() * part.head_width**0.5) ** 0.5
     query = nn.init.zeros_(attention.q_proj.bias).view(part.heads, 2, half)
     key = nn.init.zeros_(attention.k_proj.bias).view(part.heads, 2, half)
     for back in range(min(stride, part.heads)):
@@ -112,16 +113,13 @@ def _compare(attention: Any, part: LanguageConfig, ways: Tensor, stride: int) ->
     """
     half = part.head_width // 2
     slow = _turns(part) < SLOW
-    # What comes in has been normed: the square of its length is the width.
-    size = (
-        slow * (MATCH * part.head_width**0.5 / (2 * slow.sum().clamp(min=1)) * part.width / part.width) ** 0.5
-    )
+    # What comes in has been normed, so that the mean square of its parts is one.
+    size = slow * (LIKE * part.head_width**0.5 / (2 * slow.sum().clamp(min=1))) ** 0.5
     query = attention.q_proj.weight.view(part.heads, 2, half, part.width)
     key = attention.k_proj.weight.view(part.heads, 2, half, part.width)
     for head in range(stride, part.heads):
-        like = ways[(head - stride) % stride].view(2, half, part.width) * size[:, None]
-        query[head] = like
-        key[head] = like
+        same = ways[(head - stride) % stride].view(2, half, part.width) * size[:, None]
+        query[head], key[head] = same, same
 
 
 def _turns(part: LanguageConfig) -> Tensor:
