@@ -108,6 +108,50 @@ def swimbird_measured() -> str:
     return f"{kinds}\n\n{others}\n\nThoughts in a span: {lengths}."
 
 
+def c3_measured() -> str:
+    """What comes back of texts, and what is answered about them, each beside what needs no latents."""
+    found = read("docs/results/c3_evaluate.json")
+    base = found["baseline"]
+    texts = {
+        "text": f"text, {found['text']['ratio']:.3g} tokens a latent",
+        "shuffled": "the same words, shuffled",
+        "random": "random tokens",
+    }
+    rows = [
+        (
+            name,
+            percent(found[kind]["characters"], 2),
+            percent(found[kind]["word_precision"], 2),
+            percent(found[kind]["tokens"], 2),
+            percent(found[kind]["exact"]),
+        )
+        for kind, name in texts.items()
+    ]
+    rows += [
+        (
+            "the same decoder with another chunk's latents",
+            percent(base["unread"]["characters"]),
+            percent(base["unread"]["word_precision"]),
+            "",
+            percent(base["unread"]["exact"]),
+        ),
+        ("trigrams, shown the true text before each token", "", "", percent(base["trigram"]["tokens"]), ""),
+    ]
+    head = ("", "characters", "word precision", "tokens in place", "chunks to the letter")
+    known, new = found["answers"], found["new_answers"]
+    asked = [
+        (family, percent(share), percent(new["families"][family]) if family in new["families"] else "")
+        for family, share in known["families"].items()
+    ]
+    asked += [
+        ("**all**", f"**{percent(known['exact'])}**", percent(new["exact"])),
+        ("with another scene's latents", percent(known["unread"]), percent(new["unread"])),
+        ("the commonest answer of each family", percent(known["majority"]), percent(new["majority"])),
+    ]
+    families = ("exact answers", "scenes", "pairs of kind and colour never told")
+    return f"{markdown(head, rows).strip()}\n\n{markdown(families, asked).strip()}"
+
+
 def speaking() -> str:
     """The shipped models that see and speak, each beside what needs no model or no picture."""
     flava, llava, bird, c3 = (
@@ -139,6 +183,13 @@ def speaking() -> str:
             "characters restored, 4 tokens a latent",
             percent(c3["text"]["characters"], 2),
             f"with another text's latents {percent(c3['baseline']['unread']['characters'])}",
+        ),
+        (
+            "",
+            "exact answers about a text kept as latents",
+            percent(c3["answers"]["exact"]),
+            f"with another text's latents {percent(c3['answers']['unread'])}, "
+            f"majority {percent(c3['answers']['majority'])}",
         ),
     ]
     return markdown(("", "on held-out data", "", "beside it"), rows)

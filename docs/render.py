@@ -34,7 +34,7 @@ from _seeing import (
     seeing,
     supcon_measured,
 )
-from _speaking import flava_measured, llava_measured, speaking, swimbird_measured
+from _speaking import c3_measured, flava_measured, llava_measured, speaking, swimbird_measured
 
 from visionsmith.papers.paper import VERBS, all_papers
 from visionsmith.report.tables import count, markdown
@@ -131,6 +131,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "flava-measured": flava_measured,
     "llava-measured": llava_measured,
     "swimbird-measured": swimbird_measured,
+    "c3-measured": c3_measured,
     "latent-diffusion-measured": latent_diffusion_measured,
     "unclip-measured": unclip_measured,
     "ip-adapter-measured": ip_adapter_measured,
