@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from tests.papers.latent_diffusion.conftest import SMALL as SMALL_BASE
 from visionsmith import checkpoint
 from visionsmith.cli.app import app
+from visionsmith.data.builtin import openmoji_store
 from visionsmith.errors import CheckpointError, ConfigError
 from visionsmith.image.io import read_image, write_image
 from visionsmith.papers.latent_diffusion import open_world
@@ -38,22 +39,55 @@ def invoke(*command: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, _shared_cache: Path) -> Path:
+    """A few of the built-in pictures: to embed all of them would take most of a minute."""
+    place = tmp_path_factory.mktemp("pictures") / "emoji"
+    place.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VISIONSMITH_CACHE", str(_shared_cache))
+        store = openmoji_store(64)
+    for index in range(0, len(store), len(store) // 120):
+        (place / f"{index:04}.png").write_bytes(store[index].image)
+        (place / f"{index:04}.txt").write_text(store[index].caption)
+    return place
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Path:
     output = tmp_path_factory.mktemp("base") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("visionsmith.papers.latent_diffusion.train.QUICK", 2)
         patch.setattr("visionsmith.papers.latent_diffusion.train.QUICK_STEPS", 2)
-        invoke("train", "latent_diffusion", "--output", str(output), "--quiet", *SMALL_BASE)
+        invoke(
+            "train",
+            "latent_diffusion",
+            "--data",
+            str(folder),
+            "--output",
+            str(output),
+            "--quiet",
+            *SMALL_BASE,
+        )
     return output / "model"
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, base: Path, folder: Path) -> Path:
     output = tmp_path_factory.mktemp("unclip") / "run"
     with pytest.MonkeyPatch.context() as patch:
         for name, few in (("QUICK", 2), ("QUICK_STEPS", 2), ("CARD", 8)):
             patch.setattr(f"visionsmith.papers.unclip.train.{name}", few)
-        invoke("train", "unclip", "--output", str(output), "--quiet", *SMALL, f"base={base}")
+        invoke(
+            "train",
+            "unclip",
+            "--data",
+            str(folder),
+            "--output",
+            str(output),
+            "--quiet",
+            *SMALL,
+            f"base={base}",
+        )
     return output
 
 
@@ -69,12 +103,12 @@ def test_the_checkpoint_holds_both_and_knows_what_it_stands_on(trained: Path, ba
     assert all(torch.equal(value, unclip.prior.state_dict()[name].float()) for name, value in first.items())
 
 
-def test_statistics_are_measured_and_do_not_learn(trained: Path) -> None:
+def test_statistics_are_measured_and_do_not_learn(trained: Path, folder: Path) -> None:
     """A loss in units of a deviation that learns falls by raising it, and the prior draws nonsense."""
     from safetensors.torch import load_file
 
     kept = load_file(trained / "prior" / "embeddings.safetensors")["images"]
-    world = open_world(None, size=64)
+    world = open_world(folder, size=64, into=trained / "records")
     std, mean = torch.std_mean(kept[list(world.train)], dim=0)
     prior, _ = load_prior(trained / "model")
     assert torch.equal(prior.clip_std[0], std)
@@ -134,13 +168,15 @@ def test_what_cannot_be_meant_gets_a_sentence(inputs: list[str], reason: str) ->
     assert reason in str(done.exception or done.output)
 
 
-def test_evaluation_has_its_baselines(trained: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluation_has_its_baselines(
+    trained: Path, base: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, few in (("TEXTS", 6), ("PAINTED", 2), ("STEPS", 2)):
         monkeypatch.setattr(evaluate, name, few)
     monkeypatch.setattr(
         "visionsmith.papers.unclip.run.load", lambda source: load_unclip(Path(source), base=base)
     )
-    found = evaluate.evaluate(checkpoint=trained / "model", progress=False)
+    found = evaluate.evaluate(checkpoint=trained / "model", data=folder, progress=False)
     assert set(found["embeddings"]) == {"text", "one sample", "two samples"}
     assert set(found["pictures"]) == {"true", "prior", "text", "prior and text"}
     assert found["embeddings"]["text"]["cosine"] > 0.8
