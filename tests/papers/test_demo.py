@@ -16,6 +16,7 @@ FEWER = {
     "c3.ASKED": 10,
     "crossvit.SHOWN": 80,
     "f3net.PICTURES": 40,
+    "flava.ASKED": 40,
     "icedit.SHOWN": 1,
     "icedit.STEPS": 2,
     "ip_adapter.PROMPTS": 2,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ __all__ = ["demo"]
 
 SHOWN = 6
 """Pictures of a gallery."""
+ASKED = 1000
+"""Held-out pairs that are asked about, at most; the built-in data have 300."""
 
 
 def demo(page: Page, *, folder: Path, progress: bool) -> Sequence[str]:
@@ -36,6 +39,7 @@ def demo(page: Page, *, folder: Path, progress: bool) -> Sequence[str]:
 
     flava = load()
     world = open_world(None, size=flava.model.config.image.image_size, progress=progress)
+    world = replace(world, held_out=world.held_out[:ASKED], truth=world.truth[:ASKED])
     asked = ask(flava, world)
     _figures(page, flava, world, asked)
     page.figure(
