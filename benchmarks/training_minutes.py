@@ -3,9 +3,9 @@
     python benchmarks/training_minutes.py [swimbird c3 ...] [--places 24] [--threads 1]
 
 Of each training, steps at evenly spread places are done as the loop does them: samples, forward, backward, clipping
-and the optimiser's update, in the precision that the recipe settles on. Each place is done twice, and the second counts.
-The mean times the number of steps is the training's time but for its evaluations and checkpoints. A ratio above 1 is a
-training of less than 40 minutes.
+and the optimiser's update, in the precision that the recipe settles on. Each place is done twice, and the second
+counts. The mean times the number of steps is the training's time but for its evaluations and checkpoints. A ratio above
+1 is a training of less than 40 minutes.
 """
 
 from __future__ import annotations
