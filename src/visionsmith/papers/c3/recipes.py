@@ -75,7 +75,7 @@ class C3Recipe:
 
 
 def tiny() -> C3Recipe:
-    """Less than an hour on one CPU core: chunks of 128 tokens in 32 latents, four tokens each."""
+    """About forty minutes on one CPU core: chunks of 128 tokens in 32 latents, four tokens each."""
     part = LanguageConfig(width=192, layers=2, heads=8, key_heads=8, hidden=512, rope_theta=10_000.0)
     return C3Recipe(
         model=C3Config(
